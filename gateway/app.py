@@ -11,7 +11,7 @@ import secrets
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 import structlog
 from cbrgateway.v1.task_pb2 import TaskStatus
@@ -45,7 +45,7 @@ from gateway.protection.fleet import Fleet
 from gateway.query.query import queried
 from gateway.quota import Quota
 from gateway.reload import Read, Reloader
-from gateway.renewal import Renewals
+from gateway.renewal import Renewable, Renewals
 from gateway.rpc import server, validation
 from gateway.rpc.arrival import Arrivals
 from gateway.rpc.audited import Recorder, left_out_of, local_change
@@ -74,7 +74,9 @@ from gateway.schedules.missed import MissedRun
 from gateway.schedules.watching import OnMissed, ScheduleWatch
 from gateway.snapshots import Snapshots, key_files
 from gateway.state import Heartbeat, Life, OperationStore, State, Store, StoreDown, open_store
+from gateway.state.owned import OwnerAddress
 from gateway.tenants import Current
+from gateway.tenants.keys import FileKeys
 from gateway.upstream.account import Account
 from gateway.upstream.breakers import Breakers
 from gateway.upstream.catalog import Catalog
@@ -95,7 +97,7 @@ from gateway.watch.tracker import TaskTracker
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
-_PAGE_TOKEN_KEY_BYTES = 32
+PAGE_TOKEN_KEY_BYTES: Final = 32
 _OWN = (
     AccessHandlers,
     CloudHandlers,
@@ -129,6 +131,7 @@ class App:
     current: Current
     reloader: Reloader | None
     renewals: Renewals
+    observed: Observed
     admin_address: str = ""
     """Empty where there is no admin port."""
 
@@ -146,6 +149,26 @@ class App:
         return "".join(self.servers.addresses[1:])
 
 
+class Place(Struct, frozen=True):
+    """Where a process stands among others.
+
+    `worker`: its number, if it is one of several that share a port. `owner`: who has the store's
+    file for them. `key_files`: reads the files of keys that a configuration names.
+    """
+
+    worker: int | None = None
+    owner: OwnerAddress | None = None
+    key_files: Callable[[Config], Mapping[str, FileKeys]] = key_files
+
+    @property
+    def shared(self) -> bool:
+        """Whether others listen on the same ports."""
+        return self.worker is not None
+
+
+ALONE: Final = Place()
+
+
 class _Way(Struct, frozen=True):
     """The way to CBR, and the configuration by which it is gone."""
 
@@ -161,6 +184,10 @@ class _Way(Struct, frozen=True):
     snapshots: Snapshots
     read: Read
     current: Current
+    place: Place
+    observed: Observed
+    renewable: list[Renewable]
+    """Files of certificates that parts have read."""
 
 
 class _Watched(Struct, frozen=True):
@@ -172,7 +199,9 @@ class _Watched(Struct, frozen=True):
 
 
 @contextlib.asynccontextmanager
-async def open_app(config: Config, load: Callable[[], Config] | None = None) -> AsyncIterator[App]:
+async def open_app(
+    config: Config, load: Callable[[], Config] | None = None, place: Place = ALONE
+) -> AsyncIterator[App]:
     """A running gateway.
 
     Raises DeclarationError or AddressInUse before it serves; on leaving, stops at once without
@@ -183,12 +212,10 @@ async def open_app(config: Config, load: Callable[[], Config] | None = None) -> 
     async with contextlib.AsyncExitStack() as stack:
         observed = Observed(config)
         stack.push_async_callback(observed.aclose)
-        way = await _way(stack, config, observed)
-        read = observed.certificates()
-        opened = open_store(config.state, way.clock, read.append)
-        store = observed.measured(await stack.enter_async_context(opened))
+        way = await _way(stack, config, observed, place)
+        store = await _store(stack, config, way)
         clocks = functools.partial(_clocks, way.client, store.life)
-        opening = open_audit(config.audit, store.anchors, clocks, read.append)
+        opening = open_audit(config.audit, store.anchors, clocks, way.renewable.append)
         audit = await stack.enter_async_context(opening)
         events = Events(config.events, store, way.clock)
         submissions, enricher = _submissions(config, store, way)
@@ -202,7 +229,7 @@ async def open_app(config: Config, load: Callable[[], Config] | None = None) -> 
         serving = _serving(config, way, quota, audit, observed.calls, on_failed=events.call_failed)
         stack.callback(serving.concurrency.close)
         servers = _servers(config, way, quota, watched, serving, event_log=events.log)
-        files = renewals(config, way.clock, servers.certificates, way.transport, read)
+        files = renewals(config, way.clock, servers.certificates, way.transport, way.renewable)
         await stack.enter_async_context(events.running(quota.in_force, files.add))
         await stack.enter_async_context(files.running())
         await _serve(stack, way, quota, watched, servers)
@@ -218,7 +245,9 @@ async def open_app(config: Config, load: Callable[[], Config] | None = None) -> 
         yield replace(app, admin_address=address)
 
 
-async def _way(stack: contextlib.AsyncExitStack, config: Config, observed: Observed) -> _Way:
+async def _way(
+    stack: contextlib.AsyncExitStack, config: Config, observed: Observed, place: Place
+) -> _Way:
     clock, catalog = SystemClock(), _catalog()
     transport = open_transport(config.upstream.transport)
     stack.push_async_callback(transport.aclose)
@@ -226,7 +255,7 @@ async def _way(stack: contextlib.AsyncExitStack, config: Config, observed: Obser
     shares = Shares(transport, config.upstream.transport.max_connections)
     snapshots = Snapshots(transport, shares, breakers, clock, meter=observed.upstream)
     stack.push_async_callback(snapshots.aclose)
-    files = await in_background(lambda: key_files(config))
+    files = await in_background(lambda: place.key_files(config))
     current = Current(snapshots.build(config, files))
     key = _token_key(config)
     tokens = PageTokens(key, clock)
@@ -248,7 +277,15 @@ async def _way(stack: contextlib.AsyncExitStack, config: Config, observed: Obser
         snapshots=snapshots,
         read=(config, files),
         current=current,
+        place=place,
+        observed=observed,
+        renewable=observed.certificates(),
     )
+
+
+async def _store(stack: contextlib.AsyncExitStack, config: Config, way: _Way) -> Store:
+    opened = open_store(config.state, way.clock, way.renewable.append, way.place.owner)
+    return way.observed.measured(await stack.enter_async_context(opened))
 
 
 def _listeners(events: Events, audit: Audit, observed: Observed) -> list[Listener]:
@@ -330,11 +367,9 @@ def _servers(
         config.upstream.transport.max_connections * len(config.upstream.regions),
         listeners=1 + by_http,
     )
-    beside = _http(config, served, serving, room) if by_http else None
-    bounds = Bounds(
-        connections=room,
-        request_bytes=max(each.max_request_bytes for each in way.catalog),
-    )
+    shared = way.place.shared
+    beside = _http(config, served, serving, room, shared=shared) if by_http else None
+    bounds = Bounds(room, max(each.max_request_bytes for each in way.catalog))
     return Servers(
         config.server,
         grpc_handlers(served),
@@ -342,16 +377,20 @@ def _servers(
         serving.in_flight,
         bounds,
         beside=beside,
+        shared=shared,
     )
 
 
-def _http(config: Config, served: Routes, serving: Serving, room: int) -> server.Listener:
+def _http(
+    config: Config, served: Routes, serving: Serving, room: int, *, shared: bool
+) -> server.Listener:
     """`room`: for so many connections."""
     from gateway.http.opening import (  # noqa: PLC0415 - its libraries are loaded where it is used
         http_listener,
     )
 
-    return http_listener(config.http, config.server, served, serving.arrivals, room)
+    arrivals = serving.arrivals
+    return http_listener(config.http, config.server, served, arrivals, room, shared=shared)
 
 
 def _own(
@@ -401,8 +440,9 @@ async def _serve(
     await servers.start()
 
 
-def _taking_over(quota: Quota, audit: Audit, observed: Observed) -> Callable[[Config], None]:
-    def take_over(changed: Config) -> None:
+def _taking_over(quota: Quota, audit: Audit, observed: Observed) -> Callable[[Read], None]:
+    def take_over(read: Read) -> None:
+        changed, _ = read
         quota.take_over(changed)
         audit.take_over(changed.audit.policy)
         observed.take_over(changed)
@@ -415,11 +455,18 @@ def _reloader(
     stack: contextlib.AsyncExitStack,
     way: _Way,
     load: Callable[[], Config] | None,
-    take_over: Callable[[Config], None],
+    take_over: Callable[[Read], None],
 ) -> Reloader | None:
     if load is None:
         return None
-    reloader = Reloader(way.read, load, way.snapshots, way.current, take_over)
+    reloader = Reloader(
+        way.read,
+        load,
+        way.snapshots,
+        way.current,
+        take_over,
+        read_files=way.place.key_files,
+    )
     stack.push_async_callback(_ended, asyncio.create_task(reloader.run()))
     return reloader
 
@@ -450,6 +497,7 @@ def _app(
         current=way.current,
         reloader=reloader,
         renewals=files,
+        observed=way.observed,
     )
 
 
@@ -559,7 +607,7 @@ def _token_key(config: Config) -> bytes:
     return (
         config.page_token_key.reveal().encode()
         if config.page_token_key
-        else secrets.token_bytes(_PAGE_TOKEN_KEY_BYTES)
+        else secrets.token_bytes(PAGE_TOKEN_KEY_BYTES)
     )
 
 
@@ -574,7 +622,7 @@ def _submissions(config: Config, store: Store, way: _Way) -> tuple[Submissions, 
     def projects() -> Collection[str]:
         return way.current.snapshot.accounts.keys()
 
-    alone = config.state.kind == "sqlite"
+    alone = config.state.kind == "sqlite" and way.place.owner is None
     heartbeat = Heartbeat(store.leases, way.clock, uuid.uuid4().hex, alone=alone)
     owners = TaskOwners()
     enricher = TaskEnricher(owners.of, _status)

@@ -22,12 +22,12 @@ class Frames(asyncio.Protocol):
         self._heard, self._left = heard, left
         self._in = bytearray()
         self._out: list[bytes] = []
-        self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self.lost = asyncio.Event()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
+        self._flush()
 
     def connection_lost(self, _error: Exception | None) -> None:
         self._transport = None
@@ -47,9 +47,13 @@ class Frames(asyncio.Protocol):
         del waiting[:start]
 
     def send(self, frame: bytes) -> None:
-        """Those of one turn of the event loop go together; none once the connection has ended."""
+        """Those of one turn of the event loop go together, and those from before the beginning;
+        none once the connection has ended.
+        """
+        if self.lost.is_set():
+            return
         if not self._out:
-            self._loop.call_soon(self._flush)
+            asyncio.get_running_loop().call_soon(self._flush)
         self._out += (_LENGTH.pack(len(frame)), frame)
 
     def close(self) -> None:
@@ -59,6 +63,6 @@ class Frames(asyncio.Protocol):
             self._transport.close()
 
     def _flush(self) -> None:
-        if self._out and self._transport is not None:
+        if self._transport is not None and self._out:
             self._transport.write(b"".join(self._out))
-        self._out.clear()
+            self._out.clear()

@@ -17,6 +17,7 @@ from gateway.config import Config
 from gateway.events.sink_queues import SinkCounts
 from gateway.limits.limits import Scope
 from gateway.limits.overrides import LimitOverrides
+from gateway.metrics.merged import Metric
 from gateway.metrics.metrics import Metrics, Parts
 from gateway.metrics.process import ProcessParts
 from gateway.metrics.upstream import UpstreamParts
@@ -68,6 +69,8 @@ class Observed:
 
     def __init__(self, config: Config) -> None:
         self._config = config
+        self.checks: Mapping[str, Check] = {}
+        """What probes ask, once there is a port for them or a parent that asks."""
         self._metrics = (
             Metrics(config.metrics, _tenants(config), _projects(config))
             if config.metrics.enabled
@@ -106,6 +109,10 @@ class Observed:
         if self._metrics:
             self._metrics.work.schedule_missed(run.project)
 
+    def samples(self) -> list[Metric]:
+        """All metrics as they are now; off the event loop."""
+        return self._metrics.samples() if self._metrics else []
+
     def take_over(self, config: Config) -> None:
         """After a reload: other tenants and projects."""
         if self._metrics:
@@ -124,10 +131,11 @@ class Observed:
                 looked_at = self._parts(parts)
                 await stack.enter_async_context(self._metrics.running(looked_at))
                 page = self._metrics.page()
+            self.checks = _checks(parts)
             port = admin_port(
                 self._config.admin,
                 lambda: not parts.servers.health.stalled,
-                _checks(parts),
+                self.checks,
                 lambda: parts.current.snapshot.version,
                 page,
             )

@@ -9,7 +9,7 @@ from typing import Any, Final
 import structlog
 
 from gateway import telemetry
-from gateway.app import App, open_app
+from gateway.app import ALONE, App, Place, open_app
 from gateway.config import Config
 from gateway.signals import Signals
 
@@ -22,7 +22,7 @@ _STDIN: Final = 0
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
-class _Wishes:
+class Wishes:
     """What signals have asked this process for. `task` is the one that starts the gateway.
 
     Without a configuration to read anew, SIGHUP ends it when its terminal is gone.
@@ -42,6 +42,13 @@ class _Wishes:
             self._task.cancel()
         else:
             (self.forced if self.ended.is_set() else self.ended).set()
+
+    def drain(self) -> None:
+        """As `end`, and again as often as one likes."""
+        if self._app is not None:
+            self.ended.set()
+        elif not self.given_up:
+            self.end()
 
     def reload(self) -> None:
         if self._app is None:
@@ -66,21 +73,26 @@ async def serve(
     ready: Callable[[App], None] | None = None,
     load: Callable[[], Config] | None = None,
     signals: Signals | None = None,
+    *,
+    place: Place = ALONE,
+    wished: Callable[[Wishes], None] = lambda _: None,
 ) -> None:
     """Serves until SIGTERM or SIGINT, then drains; a second signal ends the draining.
 
     While it starts, the first one ends it.
 
-    `ready` is called once calls can be answered. With `load`, SIGHUP and changes in `tenants_dir`
+    `ready` is called once calls can be answered. `wished` gets what signals set, for others who may
+    end this process, before it starts. With `load`, SIGHUP and changes in `tenants_dir`
     make it read the configuration anew; without it, SIGHUP ends only what has lost its terminal.
     """
-    telemetry.configure(config.log)
+    telemetry.configure(config.log, worker=place.worker)
     task = asyncio.current_task()
     assert task is not None
-    wishes = _Wishes(task)
+    wishes = Wishes(task)
+    wished(wishes)
     with (signals or Signals()).heard_on(asyncio.get_running_loop(), wishes.end, wishes.reload):
         try:
-            async with open_app(config, load) as app:
+            async with open_app(config, load, place) as app:
                 wishes.started(app)
                 _tell(app, config)
                 if ready is not None:
@@ -110,12 +122,27 @@ def _tell(app: App, config: Config) -> None:
         known["http"] = app.http_address
     if app.admin_address:
         known["admin"] = app.admin_address
-    log.info("serving", address=app.address, health=app.health_address, **known)
+    if app.health_address:
+        known["health"] = app.health_address
+    log.info("serving", address=app.address, **known)
     if config.page_token_key is None:
-        log.warning(
-            "page_token_key is not set: page and resume tokens end with this process, and no other"
-            " replica takes them"
-        )
+        warn_of_no_key()
+
+
+def warn_of_no_key() -> None:
+    log.warning(
+        "page_token_key is not set: page and resume tokens end with this process, and no other"
+        " replica takes them"
+    )
+
+
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """The loop of uvloop where the extra `fast` is installed, else asyncio's own."""
+    try:
+        import uvloop  # noqa: PLC0415 - an extra
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
 
 
 async def _drain(app: App, forced: asyncio.Event, grace_s: float) -> None:

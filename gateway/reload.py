@@ -64,12 +64,15 @@ class Reloader:
         load: Callable[[], Config],
         snapshots: Snapshots,
         current: Current,
-        taken: Callable[[Config], None],
+        taken: Callable[[Read], None],
+        *,
+        read_files: Callable[[Config], Mapping[str, FileKeys]] = key_files,
     ) -> None:
-        """`first`: what is in use now."""
+        """`first`: what is in use now. `taken` hears of each that is from now on."""
         config, _ = first
         self._started_with = config
         self._load = load
+        self._read_files = read_files
         self._snapshots = snapshots
         self._current = current
         self._taken = taken
@@ -147,7 +150,7 @@ class Reloader:
             problems = [str(problem) for problem in faulty.problems]
             log.error(_PARTLY, active=snapshot.version, problems=problems)
         self._current.snapshot = snapshot
-        self._taken(config)
+        self._taken(read)
         self._in_use = _directories(config.tenants_dir)
         self._follow(self._in_use)
         told = told or self._last != read
@@ -199,7 +202,7 @@ class Reloader:
             if usable is None or usable == last:
                 raise
             config, faulty = usable, report
-        return (config, key_files(config)), faulty
+        return (config, self._read_files(config)), faulty
 
     def _follow(self, directories: set[Path]) -> None:
         """Watches these, and no others any more."""

@@ -87,10 +87,13 @@ class _Steady:
             return
 
 
-def configure(settings: LogSettings, stream: TextIO | None = None) -> None:
+def configure(
+    settings: LogSettings, stream: TextIO | None = None, worker: int | None = None
+) -> None:
     """Sends the events of structlog and the records of `logging` to `stream` (standard error).
 
-    Replaces what was configured before.
+    `worker`: which one this process is, if it is one of several; every line has it. Replaces what
+    was configured before.
     """
     out = sys.stderr if stream is None else stream
     level = _LEVELS[settings.level]
@@ -102,6 +105,7 @@ def configure(settings: LogSettings, stream: TextIO | None = None) -> None:
     )
     shared: list[Processor] = [
         add_call,
+        *([] if worker is None else [_of_worker(worker)]),
         structlog.processors.add_log_level,
         _timestamped,
         structlog.processors.StackInfoRenderer(),
@@ -159,6 +163,14 @@ def add_call(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDic
     """Puts the fields of the call under way before those of the event."""
     fields = CALL_FIELDS.get()
     return event if fields is None else {**fields, **event}
+
+
+def _of_worker(number: int) -> Processor:
+    def add(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+        event["worker"] = number
+        return event
+
+    return add
 
 
 def _json_line(_logger: WrappedLogger, _method: str, event: EventDict) -> str:

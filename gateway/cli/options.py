@@ -28,6 +28,9 @@ def configured(command: _Command) -> _Command:
         ),
         click.option("--listen", metavar="HOST:PORT", help="Address of the gRPC services."),
         click.option("--health-listen", metavar="HOST:PORT", help="Address of the health service."),
+        click.option(
+            "--workers", metavar="N", help="Processes that take the calls; `auto`: one per core."
+        ),
         click.option("--reflection/--no-reflection", default=None, help="Offer server reflection."),
         click.option("--log-level", metavar="LEVEL", help="debug, info, warning or error."),
     )

@@ -9,9 +9,9 @@ import click
 from gateway.cli.options import configured, loaded, reported, usable_now
 
 if TYPE_CHECKING:
-    from asyncio import AbstractEventLoop
     from collections.abc import Callable
 
+    from gateway.config import Config
     from gateway.signals import Signals
 
 
@@ -29,27 +29,36 @@ def serve(signals: "Signals | None", /, config_file: Path | None, **flags: objec
         # us as errors.
         os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
-        from asyncio import Runner
-
         from gateway.audit.recovery import Unusable
         from gateway.config import masking
-        from gateway.process import serve as served
         from gateway.rpc.server import AddressInUse
         from gateway.state import StoreDown
+        from gateway.workers.child import NotStarted
 
+        run = _alone if config.server.workers == 1 else _with_workers
         try:
-            with Runner(loop_factory=_loop_factory()) as runner:
-                runner.run(
-                    served(config, load=lambda: loaded(config_file, flags)[0], signals=signals)
-                )
-        except (AddressInUse, Unusable, StoreDown) as problem:
+            run(config, lambda: loaded(config_file, flags)[0], signals)
+        except (AddressInUse, NotStarted, Unusable, StoreDown) as problem:
             raise click.ClickException(masking(layers).of(str(problem))) from problem
 
 
-def _loop_factory() -> "Callable[[], AbstractEventLoop] | None":
-    """The loop of uvloop where the extra `fast` is installed, else asyncio's own."""
-    try:
-        import uvloop
-    except ImportError:
-        return None
-    return uvloop.new_event_loop
+def _alone(config: "Config", load: "Callable[[], Config]", signals: "Signals | None") -> None:
+    from asyncio import Runner
+
+    from gateway.process import loop_factory
+    from gateway.process import serve as served
+
+    with Runner(loop_factory=loop_factory()) as runner:
+        runner.run(served(config, load=load, signals=signals))
+
+
+def _with_workers(
+    config: "Config", load: "Callable[[], Config]", signals: "Signals | None"
+) -> None:
+    """The parent has no calls, and asyncio's own loop, which tells it of the ends of processes."""
+    from asyncio import run
+
+    from gateway.signals import Signals
+    from gateway.workers.parent import serve_workers
+
+    run(serve_workers(config, load, signals or Signals()))

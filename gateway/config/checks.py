@@ -41,6 +41,7 @@ def cross_checks(data: Mapping[str, Any]) -> Found:
         for pair in entries(tenant.get("projects"), (*path, "projects"))
     ]
     yield from _listeners(data)
+    yield from _one_output(data)
     yield from unique(
         [
             (("issuers", name, "issuer"), mapping(each).get("issuer"))
@@ -108,6 +109,17 @@ def _listeners(data: Mapping[str, Any]) -> Found:
                     ),
                 )
                 break
+
+
+def _one_output(data: Mapping[str, Any]) -> Found:
+    """Lines of several processes on one pipe are not kept apart."""
+    workers, audit = mapping(data.get("server")).get("workers", 1), mapping(data.get("audit"))
+    if audit.get("stdout") is True and str(workers) != "1":
+        text = (
+            "cannot be used with server.workers: several processes would write to one output. Give"
+            " audit.directory, which they share"
+        )
+        yield ("audit", "stdout"), text
 
 
 def _of(section: Mapping[str, Any], settings: type[BaseModel], key: str) -> object:

@@ -29,6 +29,7 @@ FILE_VARIABLE: Final = f"{PREFIX}CONFIG"
 FLAGS: Final[Mapping[str, str]] = {
     "server.listen": "--listen",
     "server.health_listen": "--health-listen",
+    "server.workers": "--workers",
     "server.reflection": "--reflection",
     "log.level": "--log-level",
 }

@@ -50,8 +50,11 @@ class HttpListener:
         server: ServerSettings,
         application: Application,
         max_connections: int,
+        *,
+        shared: bool = False,
     ) -> None:
         assert settings.listen is not None
+        self._shared = shared
         self.address = settings.listen
         self.certificate = HttpCertificate(server.tls) if server.tls else None
         self._application = application
@@ -79,7 +82,7 @@ class HttpListener:
 
     async def start(self) -> None:
         """Listens and serves. Raises AddressInUse."""
-        listening = _bound(self.address)
+        listening = _bound(self.address, shared=self._shared)
         self.address = f"{self.address.rpartition(':')[0]}:{listening.getsockname()[1]}"
         self._serving = asyncio.create_task(self._server.serve(sockets=[listening]))
         while not self._server.started:
@@ -110,7 +113,7 @@ class HttpListener:
         return self.certificate.context
 
 
-def _bound(address: str) -> socket.socket:
+def _bound(address: str, *, shared: bool) -> socket.socket:
     """Raises AddressInUse."""
     host, _, port = address.rpartition(":")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -118,6 +121,7 @@ def _bound(address: str) -> socket.socket:
     listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, shared)
         listening.bind((host.strip("[]"), int(port)))
     except OSError as error:
         listening.close()

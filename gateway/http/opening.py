@@ -15,8 +15,10 @@ def http_listener(
     routes: Routes,
     arrivals: Arrivals,
     room: int,
+    *,
+    shared: bool = False,
 ) -> HttpListener:
-    """`room`: for so many connections."""
+    """`room`: for so many connections. `shared`: other processes listen on the same port."""
     head_bytes = server.limits.max_metadata_bytes
     application = Application(routes, arrivals, Cors(settings.allowed_origins), head_bytes)
-    return HttpListener(settings, server, application, room)
+    return HttpListener(settings, server, application, room, shared=shared)

@@ -24,6 +24,8 @@ class Family(Struct, frozen=True):
     kind: Literal["counter", "gauge", "histogram"]
     meaning: str
     labels: tuple[str, ...] = ()
+    together: Literal["sum", "max", "min"] = "max"
+    """What a gauge of several workers is together; counters and histograms are added up."""
 
     @property
     def unit(self) -> str:

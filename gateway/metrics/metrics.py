@@ -28,6 +28,7 @@ from gateway.metrics import (
 )
 from gateway.metrics.labels import Labels
 from gateway.metrics.limits import LimitMetrics
+from gateway.metrics.merged import Metric
 from gateway.metrics.overload import OverloadMetrics
 from gateway.metrics.process import ProcessMetrics, ProcessParts
 from gateway.metrics.readings import Readings
@@ -108,6 +109,10 @@ class Metrics:
         """`/metrics`: as text, or as OpenMetrics with exemplars where that is asked for."""
         page: WSGIApplication = prometheus_client.make_wsgi_app(self.registry)
         return page
+
+    def samples(self) -> list[Metric]:
+        """As they are now; off the event loop."""
+        return list(self.registry.collect())
 
     def take_over(self, tenants: Iterable[str], projects: Iterable[str]) -> None:
         """After a reload."""

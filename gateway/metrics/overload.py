@@ -13,15 +13,21 @@ from gateway.rpc.concurrency import Concurrency
 from gateway.rpc.core_calls import CoreCalls
 
 RUNNING: Final = Family(
-    "cbr_calls_carried_out", "gauge", "Calls that have a place: begun, and no streams or waits."
+    "cbr_calls_carried_out",
+    "gauge",
+    "Calls that have a place: begun, and no streams or waits.",
+    together="sum",
 )
 LIMIT: Final = Family(
     "cbr_calls_carried_out_limit",
     "gauge",
     "How many calls may have one now: less than `server.overload.max_calls` while the event loop is"
     " late.",
+    together="sum",
 )
-WAITING: Final = Family("cbr_calls_waiting", "gauge", "Calls that wait for a place.")
+WAITING: Final = Family(
+    "cbr_calls_waiting", "gauge", "Calls that wait for a place.", together="sum"
+)
 WAITED: Final = Family("cbr_calls_waited_total", "counter", "Calls that have had to wait for one.")
 WAITED_S: Final = Family(
     "cbr_calls_waited_seconds_total", "counter", "How long they waited, all together."

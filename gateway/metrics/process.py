@@ -23,6 +23,7 @@ RELOADED: Final = Family(
     "cbr_config_last_reload_successful",
     "gauge",
     "0 if the last reload was refused, so that an older configuration is in use; else 1.",
+    together="min",
 )
 LOOP_DELAY: Final = Family(
     "cbr_event_loop_delay_seconds",
@@ -35,6 +36,7 @@ CERTIFICATE: Final = Family(
     "When the first certificate of a server's chain expires, or the last authority of a bundle, by"
     " the setting that names the file.",
     ("setting",),
+    together="min",
 )
 RENEWED: Final = Family(
     "cbr_tls_last_renewal_successful",
@@ -42,14 +44,15 @@ RENEWED: Final = Family(
     "0 if the files of the setting hold something that cannot be used, so that older certificates"
     " are in use; else 1.",
     ("setting",),
+    together="min",
 )
 STANDARD: Final = (
-    Family("process_start_time_seconds", "gauge", "When the process started."),
+    Family("process_start_time_seconds", "gauge", "When the process started.", together="min"),
     Family("process_cpu_seconds_total", "counter", "CPU time, of all threads."),
-    Family("process_resident_memory_bytes", "gauge", "Memory in use."),
-    Family("process_virtual_memory_bytes", "gauge", "Address space."),
-    Family("process_open_fds", "gauge", "Open files and sockets."),
-    Family("process_max_fds", "gauge", "How many it may open."),
+    Family("process_resident_memory_bytes", "gauge", "Memory in use.", together="sum"),
+    Family("process_virtual_memory_bytes", "gauge", "Address space.", together="sum"),
+    Family("process_open_fds", "gauge", "Open files and sockets.", together="sum"),
+    Family("process_max_fds", "gauge", "How many it may open.", together="min"),
 )
 """The library's own."""
 FAMILIES: Final = (BUILD, CONFIGURATION, RELOADED, LOOP_DELAY, CERTIFICATE, RENEWED, *STANDARD)

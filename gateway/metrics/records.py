@@ -16,7 +16,10 @@ from gateway.metrics.readings import Readings
 from gateway.state import OPEN, State, Store, StoreDown
 
 STORE_UP: Final = Family(
-    "cbr_store_up", "gauge", "1 if the store could be read at the last sample, else 0."
+    "cbr_store_up",
+    "gauge",
+    "1 if the store could be read at the last sample, else 0.",
+    together="min",
 )
 STORE_SECONDS: Final = Family(
     "cbr_store_request_seconds",
@@ -40,7 +43,10 @@ OLDEST: Final = Family(
     "Age of the oldest change that has not ended, 0 without one.",
 )
 AUDIT_UP: Final = Family(
-    "cbr_audit_up", "gauge", "1 while audit records can be written, also without an audit log."
+    "cbr_audit_up",
+    "gauge",
+    "1 while audit records can be written, also without an audit log.",
+    together="min",
 )
 AUDIT_LAST: Final = Family(
     "cbr_audit_last_record_timestamp_seconds",
@@ -48,17 +54,19 @@ AUDIT_LAST: Final = Family(
     "When records were last made durable; none before the first.",
 )
 AUDIT_WAITING: Final = Family(
-    "cbr_audit_waiting_records", "gauge", "Records that are not on the disk yet."
+    "cbr_audit_waiting_records", "gauge", "Records that are not on the disk yet.", together="sum"
 )
 AUDIT_LOST: Final = Family(
     "cbr_audit_lost_records",
     "gauge",
     "Records that had no room while the disk failed; the log tells how many once it goes on.",
+    together="sum",
 )
 COLLECTOR_LAG: Final = Family(
     "cbr_audit_collector_lag_records",
     "gauge",
     "Durable records that the collector does not have; only with `audit.otlp`.",
+    together="sum",
 )
 FAMILIES: Final = (
     *(STORE_UP, STORE_SECONDS, STORE_FAILURES, LEDGER, OLDEST),

@@ -36,7 +36,9 @@ HANDLING: Final = Family(
     " and `trace_id` where its trace is recorded.",
     _RPC,
 )
-IN_FLIGHT: Final = Family("cbr_calls_in_flight", "gauge", "Calls under way, streams included.")
+IN_FLIGHT: Final = Family(
+    "cbr_calls_in_flight", "gauge", "Calls under way, streams included.", together="sum"
+)
 ERRORS: Final = Family(
     "cbr_call_errors_total",
     "counter",

@@ -62,12 +62,14 @@ NARROW: Final = Family(
     "gauge",
     "How many breakers of one project, operation or object are open.",
     ("level",),
+    together="sum",
 )
 BUDGET: Final = Family(
     "cbr_retry_budget_tokens",
     "gauge",
     "What is left for retries at a host, of 1000; a retry costs 14, or 5 after throttling.",
     _HOST,
+    together="min",
 )
 TOKEN_AGE: Final = Family(
     "cbr_iam_token_age_seconds",
@@ -76,16 +78,24 @@ TOKEN_AGE: Final = Family(
     _HOST,
 )
 CONNECTIONS: Final = Family(
-    "cbr_upstream_connections_in_use", "gauge", "Connections to a host with a call on them.", _HOST
+    "cbr_upstream_connections_in_use",
+    "gauge",
+    "Connections to a host with a call on them.",
+    _HOST,
+    together="sum",
 )
 WAITING: Final = Family(
     "cbr_upstream_connections_waiting",
     "gauge",
     "Calls that wait for one of the connections that their tenant may have.",
     _HOST,
+    together="sum",
 )
 MOST: Final = Family(
-    "cbr_upstream_connections_limit", "gauge", "How many connections a host may have."
+    "cbr_upstream_connections_limit",
+    "gauge",
+    "How many connections a host may have.",
+    together="sum",
 )
 FAMILIES: Final = (
     *(

@@ -13,7 +13,9 @@ from gateway.metrics.labels import OTHER, Labels
 from gateway.metrics.readings import Readings
 from gateway.watch.hub import Hub
 
-STREAMS: Final = Family("cbr_streams_open", "gauge", "Streams and waits that are open.")
+STREAMS: Final = Family(
+    "cbr_streams_open", "gauge", "Streams and waits that are open.", together="sum"
+)
 EVENTS: Final = Family("cbr_stream_events_total", "counter", "Events that were sent on streams.")
 COALESCED: Final = Family(
     "cbr_stream_events_coalesced_total",

@@ -108,11 +108,17 @@ class Servers:
         bounds: Bounds,
         *,
         beside: Listener | None = None,
+        shared: bool = False,
     ) -> None:
-        """`in_flight`: the calls that `handlers` carry out, and those of `beside`."""
+        """`in_flight`: the calls that `handlers` carry out, and those of `beside`.
+
+        `shared`: other processes listen on the same port, and one for all of them on that of
+        health.
+        """
         self._settings = settings
         self.in_flight = in_flight
-        self.core_calls = CoreCalls(lambda: grpc.aio.server(options=_options(settings, bounds)))
+        options = _options(settings, bounds, shared=shared)
+        self.core_calls = CoreCalls(lambda: grpc.aio.server(options=options))
         self._services = self.core_calls.server
         self._services.add_generic_rpc_handlers(tuple(handlers))
         self._beside = beside
@@ -121,13 +127,9 @@ class Servers:
         if settings.reflection:
             add_reflection(self._services, names)
         self.health = Health(names, settings.stall_s)
-        self._health_server = grpc.server(
-            ThreadPoolExecutor(_HEALTH_THREADS, "health"), options=_HEALTH_OPTIONS
-        )
-        self.health.add_to(self._health_server)
-        channelz.add_channelz_servicer(self._health_server)
+        self._health_server = None if shared else HealthServer(self.health)
         self.address = settings.listen
-        self.health_address = settings.health_listen
+        self.health_address = ""
 
     @property
     def certificates(self) -> list[Certificate]:
@@ -143,7 +145,8 @@ class Servers:
     async def start(self) -> None:
         """Listens and serves. Raises AddressInUse."""
         self.address = _bind(self._services, self._settings.listen, self._certificate)
-        self.health_address = _bind(self._health_server, self._settings.health_listen, None)
+        if self._health_server is not None:
+            self.health_address = self._health_server.bind(self._settings.health_listen)
         # gRPC cannot stop what has only half started.
         starting = asyncio.ensure_future(self._services.start())
         try:
@@ -152,7 +155,8 @@ class Servers:
             await starting
         if self._beside is not None:
             await self._beside.start()
-        self._health_server.start()
+        if self._health_server is not None:
+            self._health_server.start()
         self.health.start()
 
     async def drain(
@@ -196,7 +200,8 @@ class Servers:
                 await self._beside.stop(0)
         await stopped
         self.health.end()
-        await asyncio.to_thread(self._health_server.stop(0).wait)
+        if self._health_server is not None:
+            await self._health_server.stop()
 
     async def _stopping(self, grace_s: float) -> "asyncio.Task[None]":
         """Has callers told to go elsewhere, before they are answered.
@@ -226,6 +231,27 @@ class Servers:
                 return
 
 
+class HealthServer:
+    """Health, and what gRPC tells of its connections (channelz), on a port of their own."""
+
+    def __init__(self, health: Health) -> None:
+        self._server = grpc.server(
+            ThreadPoolExecutor(_HEALTH_THREADS, "health"), options=_HEALTH_OPTIONS
+        )
+        health.add_to(self._server)
+        channelz.add_channelz_servicer(self._server)
+
+    def bind(self, address: str) -> str:
+        """The address with the real port. Raises AddressInUse."""
+        return _bind(self._server, address, None)
+
+    def start(self) -> None:
+        self._server.start()
+
+    async def stop(self) -> None:
+        await asyncio.to_thread(self._server.stop(0).wait)
+
+
 def _bind(server: Any, address: str, certificate: ServerCertificate | None) -> str:  # noqa: ANN401 - aio and sync servers share no type
     try:
         port = (
@@ -240,11 +266,11 @@ def _bind(server: Any, address: str, certificate: ServerCertificate | None) -> s
     return f"{address.rpartition(':')[0]}:{port}"
 
 
-def _options(settings: ServerSettings, bounds: Bounds) -> list[tuple[str, int]]:
+def _options(settings: ServerSettings, bounds: Bounds, *, shared: bool) -> list[tuple[str, int]]:
     limits = settings.limits
     return [
-        # Two processes on one port would be a mistake that nobody sees.
-        ("grpc.so_reuseport", 0),
+        # Two gateways on one port would be a mistake that nobody sees.
+        ("grpc.so_reuseport", int(shared)),
         ("grpc.max_concurrent_streams", limits.max_concurrent_streams),
         # For all RPCs; most of them take less.
         (

@@ -8,12 +8,14 @@ import ssl
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from gateway.cores import usable_cores
 from gateway.regular_file import read_file
 from gateway.secret import named
 
 MAX_PORT = 65535
+_MAX_WORKERS = 64
 
 
 def _address(value: str) -> str:
@@ -37,6 +39,14 @@ def _readable(value: Path) -> Path:
             f"cannot be read: {named(value)}: {error.strerror}. Give the path of a file that this"
             " user may read"
         ) from error
+    return value
+
+
+def _workers(value: object) -> object:
+    if value == "auto":
+        return min(usable_cores(), _MAX_WORKERS)
+    if isinstance(value, str) and not value.isdecimal():
+        raise ValueError(f"is neither a number from 1 to {_MAX_WORKERS} nor auto")
     return value
 
 
@@ -251,6 +261,15 @@ class ServerSettings(BaseModel):
         default=None,
         description=(
             "TLS identity of `listen`. Unset: plain text, for loopback or behind a TLS proxy only."
+        ),
+    )
+    workers: Annotated[int, BeforeValidator(_workers)] = Field(
+        default=1,
+        ge=1,
+        le=_MAX_WORKERS,
+        description=(
+            "Processes that take the calls, on one port; `auto`: one for each processor. One is"
+            " without a parent process."
         ),
     )
     reflection: bool = Field(

@@ -41,7 +41,7 @@ tenants:
     projects: [{{id: p1, region: cn-north-4, credential: main}}]
     api_keys: [{{id: first, sha256: "{HASH}1"}}]
 """
-ENVIRON = {"AK": "ak", "SK": "sk"}
+ENVIRON = {"AK": "ak", "SK": "sk", "LONG": "a" * 32}
 
 
 @pytest.fixture
@@ -262,6 +262,18 @@ MISTAKES = {
     "not a whole number": (
         "server: {limits: {max_connections: 1.5}}",
         "server.limits.max_connections (gateway.yaml:1): must be a whole number",
+    ),
+    "no workers": ("server: {workers: 0}", "server.workers (gateway.yaml:1): must be at least 1"),
+    "workers in words": (
+        "server: {workers: two}",
+        "server.workers (gateway.yaml:1): is neither a number from 1 to 64 nor auto",
+    ),
+    "one output of several workers": (
+        "server: {workers: auto}\naudit: {stdout: true, key: {env: LONG}}",
+        (
+            "audit.stdout (gateway.yaml:2): cannot be used with server.workers: several processes"
+            " would write to one output. Give audit.directory, which they share"
+        ),
     ),
     "too small": (
         "server: {limits: {max_connections: 0}}",

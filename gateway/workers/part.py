@@ -1,0 +1,53 @@
+"""What the parent gives each worker: the configuration with the worker's own part of it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from gateway.config import Config
+from gateway.reload import Read
+from gateway.secret import Secret
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """`number`: from 1 to `workers`. `address`: of the services, with the real port. `owner`: the
+    socket of the store's owner; None: all share a server. `page_token_key`: where none is set.
+    """
+
+    number: int
+    workers: int
+    address: str
+    owner: Path | None
+    page_token_key: Secret
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """`generation`: which reload of the parent this configuration is of."""
+
+    part: Part
+    generation: int
+    read: Read
+
+
+def own_config(config: Config, part: Part) -> Config:
+    """As one worker works by it.
+
+    The parent has the health and admin ports and watches the files of tenants. One worker is enough
+    to read vaults for the metrics. Each writes an audit log of its own, in the common directory.
+    """
+    first = part.number == 1
+    audit = {"writer": f"{config.audit.writer_name}-{part.number}"}
+    return config.model_copy(
+        update={
+            "server": config.server.model_copy(update={"listen": part.address}),
+            "admin": config.admin.model_copy(update={"listen": None}),
+            "metrics": config.metrics.model_copy(update={} if first else {"max_vaults": 0}),
+            "audit": config.audit.model_copy(update=audit),
+            "state": config.state.model_copy(
+                update={"replicas": config.state.replicas * part.workers}
+            ),
+            "page_token_key": config.page_token_key or part.page_token_key,
+            "tenants_dir": None,
+        }
+    )

@@ -1,0 +1,85 @@
+"""Keeps an owner of the embedded store, on a socket that outlives it."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from gateway.config import Config
+from gateway.frames import Frames
+from gateway.state.owner_process import Order
+from gateway.state.settings import MEMORY
+from gateway.workers.child import Keeper, started
+
+_MODULE: Final = "gateway.state.owner_process"
+_END_S: Final = 10.0
+_MODE: Final = 0o600
+
+
+class StoreOwner:
+    """`socket`: where it is asked. `folder`: of this gateway alone."""
+
+    def __init__(self, config: Config, folder: Path) -> None:
+        self._config, self._folder = config, folder
+        self.socket = folder / "store.sock"
+        self.keeper = Keeper("store_owner")
+        self.listening = asyncio.Event()
+        self._follows = False
+        self._parent: Frames | None = None
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator["asyncio.Task[None]"]:
+        """The work of keeping one, which fails with NotStarted."""
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(self.socket))
+            self.socket.chmod(_MODE)
+            listener.listen()
+            keeping = asyncio.create_task(self.keeper.run(lambda: self._once(listener)))
+            try:
+                yield keeping
+            finally:
+                self.keeper.ending = True
+                # It ends by itself once nobody asks it any more.
+                if self._parent is not None:
+                    self._parent.close()
+                await asyncio.wait({keeping}, timeout=_END_S)
+                keeping.cancel()
+                await asyncio.gather(keeping, return_exceptions=True)
+
+    async def _once(self, listener: socket.socket) -> str | None:
+        mine, theirs = socket.socketpair()
+        with theirs:
+            order = msgspec.json.encode(self._order(listener, theirs)).decode()
+            descriptors = (listener.fileno(), theirs.fileno())
+            process = await started(_MODULE, order, descriptors)
+        self._parent = link = Frames(lambda _link, _frame: self.listening.set())
+        self.listening.clear()
+        try:
+            loop = asyncio.get_running_loop()
+            await loop.create_unix_connection(lambda: link, sock=mine)
+            await process.wait()
+        finally:
+            link.close()
+            if process.returncode is None:
+                process.kill()
+        worked = self.listening.is_set()
+        self._follows = self._follows or worked
+        return None if worked else "the owner of the store has ended: its error stands above"
+
+    def _order(self, listener: socket.socket, parent: socket.socket) -> Order:
+        state = self._config.state
+        # What is to be kept in memory goes with the folder, so that nothing is lost with an owner.
+        path = self._folder / "state.db" if state.path == MEMORY else state.path
+        return Order(
+            path=str(path.absolute()),
+            timeout_s=state.answer_timeout_s,
+            replay_ttl_s=state.replay_ttl_s,
+            listener=listener.fileno(),
+            parent=parent.fileno(),
+            follows=self._follows,
+            log=self._config.log.model_dump_json(),
+        )

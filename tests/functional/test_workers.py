@@ -1,0 +1,266 @@
+"""`serve --workers 2`: one port and one store, probes and metrics in one place, and nobody missed
+for long.
+"""
+
+import asyncio
+import contextlib
+import functools
+import os
+import re
+import signal
+import urllib.request
+from collections import Counter
+from pathlib import Path
+
+import grpc
+import yaml
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from emulator.server import running_emulator
+from emulator.transitions import Mode, Pace
+from gateway.audit.chain import Keys
+from gateway.audit.verify import verify
+from testkit.ports import held_port
+from tests.functional.calls import until
+from tests.quota.fleet import at_most, create, listed, until_ok
+from tests.quota.oracle import agreed, created
+from tests.quota.processes import Process
+from tests.quota.scenes import limit, often, posts
+
+WORKER, OWNER = "gateway.workers", "gateway.state.owner_process"
+CALLERS = 8
+RELOADS = often(6, 100)
+AUDIT_KEY = "an-audit-key-for-these-tests-0123456789"
+SERVING = health_pb2.HealthCheckResponse.SERVING
+NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+
+
+class Gateway(Process):
+    """With workers. Callers have a connection each, so that every worker has some."""
+
+    def __init__(self, folder, cloud, **sections):
+        super().__init__(folder, cloud, **sections)
+        self.folder = folder
+        self.admin = f"127.0.0.1:{held_port(self)}"
+
+    async def start(self, **environ):
+        await super().start(
+            CBR_GATEWAY_SERVER__WORKERS="2", CBR_GATEWAY_ADMIN__LISTEN=self.admin, **environ
+        )
+
+    @property
+    def pid(self):
+        return self._process.pid
+
+    def children(self, kind):
+        """The processes of that kind, by their ids."""
+        found = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
+        return [int(pid) for pid in found if kind in command(int(pid)).split("\0")]
+
+    async def page(self, path):
+        def read():
+            with urllib.request.urlopen(f"http://{self.admin}{path}", timeout=30) as answer:
+                return answer.read().decode()
+
+        return await asyncio.to_thread(read)
+
+    async def metric(self, name):
+        """All series of that name, by what stands before the value."""
+        page = await self.page("/metrics")
+        rows = re.findall(rf"^({name}(?:{{.*}})?) (\S+)$", page, re.MULTILINE)
+        return {series: float(value) for series, value in rows}
+
+    async def both_serve(self):
+        async with asyncio.timeout(60):
+            while await self.serving_workers() != 2:  # noqa: ASYNC110 - nothing tells when
+                await asyncio.sleep(0.1)
+
+    async def replaced(self):
+        """How many processes, by what they are."""
+        found = await self.metric("cbr_processes_replaced_total")
+        return {series.split('"')[1]: count for series, count in found.items()}
+
+    async def serving_workers(self):
+        with contextlib.suppress(OSError):
+            return sum((await self.metric("cbr_workers_serving")).values())
+        return 0
+
+    @contextlib.asynccontextmanager
+    async def callers(self, count=CALLERS):
+        async with contextlib.AsyncExitStack() as stack:
+            yield [await stack.enter_async_context(self.world()) for _ in range(count)]
+
+
+def command(pid):
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_text()
+    return ""
+
+
+@contextlib.asynccontextmanager
+async def running(folder):
+    async with running_emulator(pace=Pace(Mode.IMMEDIATE)) as cloud:
+        gateway = Gateway(
+            folder,
+            cloud,
+            limits=[limit("vaults", "tenant", 30)],
+            state={"path": str(folder / "state.db")},
+            quota={"sweep_s": 0.5, "settle_s": 1},
+            audit={"directory": str(folder / "audit"), "key": {"env": "AUDIT_KEY"}},
+        )
+        await gateway.start(AUDIT_KEY=AUDIT_KEY, CBR_GATEWAY_SERVER__DRAIN_GRACE_S="30")
+        try:
+            await gateway.both_serve()
+            yield gateway
+        finally:
+            await gateway.end()
+
+
+async def test_workers_are_one_gateway_from_start_to_end(tmp_path):
+    """A start of all processes takes its time, so this is one life."""
+    async with running(tmp_path) as gateway:
+        await limits_and_request_ids_are_one(gateway)
+        await no_other_gateway_gets_the_port(gateway)
+        await all_have_one_configuration_and_none_that_was_refused(gateway)
+        await an_end_in_order_answers_what_is_under_way(gateway)
+    verdicts = verify(tmp_path / "audit", Keys.of(AUDIT_KEY))
+    assert [verdict.bad for verdict in verdicts] == [None, None]
+    assert [verdict.writer[-2:] for verdict in verdicts] == ["-1", "-2"]
+
+
+async def limits_and_request_ids_are_one(gateway):
+    async with gateway.callers() as worlds:
+        calls = [
+            functools.partial(
+                create, worlds[(n + i) % CALLERS], n, within_s=60, request_id=f"r-{n}"
+            )
+            for n in range(40)
+            for i in range(2)
+        ]
+        ended = await at_most(100, calls)
+        assert Counter(e.reason for e in ended) == {"OK": 60, "RESOURCE_COUNT_LIMIT": 20}
+        replayed = Counter(e.trailers.get("replayed") for e in ended if e.reason == "OK")
+        assert replayed == {None: 30, "true": 30}
+        assert len(posts(worlds[0], committed=True)) == len(created(worlds[0])) == 30
+        await agreed(worlds[0])
+        started = await gateway.metric("grpc_server_started_total")
+        assert sum(n for series, n in started.items() if "CreateVault" in series) == 80
+
+
+async def no_other_gateway_gets_the_port(gateway):
+    other = Gateway(gateway.folder, gateway._cloud, name="other")
+    file = gateway.folder / "other.yaml"
+    config = yaml.safe_load(file.read_text())
+    config["server"]["listen"] = gateway.address
+    file.write_text(yaml.safe_dump(config))
+    await other.start()
+    assert await other.ended() == 1
+
+
+async def all_have_one_configuration_and_none_that_was_refused(gateway):
+    file = gateway.folder / "gateway.yaml"
+    good, seen = yaml.safe_load(file.read_text()), set()
+    for number in range(RELOADS):
+        refused = number % 3 == 2
+        limits = "none" if refused else [limit("vaults", "tenant", 100 + number)]
+        file.write_text(yaml.safe_dump(good | {"limits": limits}))
+        gateway.send(signal.SIGHUP)
+        async with asyncio.timeout(60):
+            while not (found := await one_version(gateway, seen, refused=refused)):  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        seen |= found
+    assert len(seen) == RELOADS - RELOADS // 3
+    version = found.pop().split('"')[1]
+    assert f"version {version}, since the last reload was refused" in await gateway.page("/readyz")
+    assert await gateway.replaced() == {"worker": 0, "store_owner": 0}
+
+
+async def one_version(gateway, seen, *, refused):
+    """The configuration that all have, once what became of the last reload is told."""
+    told = set((await gateway.metric("cbr_config_last_reload_successful")).values())
+    versions = set(await gateway.metric("cbr_config_info"))
+    settled = len(versions) == 1 and told == {float(not refused)}
+    return versions if settled and (refused or versions.isdisjoint(seen)) else set()
+
+
+async def an_end_in_order_answers_what_is_under_way(gateway):
+    async with gateway.callers(2) as worlds:
+        delay = {"kind": "delay", "seconds": 0.5, "match": {"operation": "CreateVault"}, "times": 8}
+        worlds[0].emulator.state.faults.add(delay)
+        before = len(posts(worlds[0]))
+        calls = [asyncio.create_task(create(worlds[n % 2], 50 + n, within_s=60)) for n in range(8)]
+        await until(lambda: len(posts(worlds[0])) == before + 8)
+        left = [*gateway.children(WORKER), *gateway.children(OWNER)]
+        gateway.send(signal.SIGTERM)
+        assert Counter([(await call).reason for call in calls]) == {"OK": 8}
+        assert await gateway.ended() == 0
+        assert [pid for pid in left if command(pid)] == []
+
+
+async def test_whoever_is_killed_is_replaced_and_loses_nothing(tmp_path):
+    async with running(tmp_path) as gateway:
+        await an_owner_that_is_killed_loses_and_doubles_nothing(gateway)
+        await a_worker_that_is_killed_costs_its_calls_only(gateway)
+        await health_says_serving_only_while_a_worker_serves(gateway)
+        left = [*gateway.children(WORKER), *gateway.children(OWNER)]
+        assert len(left) == 3
+        gateway.send(signal.SIGKILL)
+        await gateway.ended()
+        await until(lambda: not [pid for pid in left if command(pid).find("gateway") >= 0])
+
+
+async def an_owner_that_is_killed_loses_and_doubles_nothing(gateway):
+    async with gateway.callers() as worlds:
+        done = []
+
+        async def one(number):
+            ended = await create(worlds[number % CALLERS], number, within_s=60)
+            done.append(number)
+            return ended.reason
+
+        changing = [asyncio.create_task(one(number)) for number in range(12)]
+        await until(lambda: done)
+        os.kill(gateway.children(OWNER)[0], signal.SIGKILL)
+        changing += [asyncio.create_task(one(number)) for number in range(12, 24)]
+        reasons = Counter(await asyncio.gather(*changing))
+        assert set(reasons) <= {"OK", "QUOTA_STORE_DOWN"}
+        assert len(posts(worlds[0], committed=True)) == reasons["OK"] >= 12
+        assert (await until_ok(worlds[0], 99)).reason == "OK"
+        await agreed(worlds[0])
+        assert await gateway.replaced() == {"worker": 0, "store_owner": 1}
+
+
+async def a_worker_that_is_killed_costs_its_calls_only(gateway):
+    before = await gateway.metric("grpc_server_handled_total")
+    killed = gateway.children(WORKER)[0]
+    os.kill(killed, signal.SIGKILL)
+    # Until then its sockets are open, and the system may still give it connections.
+    await until(lambda: not Path(f"/proc/{killed}").exists())
+    # The other worker takes calls all the while.
+    async with gateway.callers() as worlds:
+        found = await asyncio.gather(*(listed(world) for world in worlds))
+        assert Counter(each.reason for each in found) == {"OK": CALLERS}
+    await gateway.both_serve()
+    after = await gateway.metric("grpc_server_handled_total")
+    assert all(after[series] >= before[series] for series in before)
+    assert await gateway.replaced() == {"worker": 1, "store_owner": 1}
+
+
+async def health_says_serving_only_while_a_worker_serves(gateway):
+    file = yaml.safe_load((gateway.folder / "gateway.yaml").read_text())
+    said = []
+
+    async def watch(channel):
+        stub = health_pb2_grpc.HealthStub(channel)
+        async for each in stub.Watch(health_pb2.HealthCheckRequest()):
+            said.append(each.status)  # noqa: PERF401 - looked at meanwhile
+
+    async with grpc.aio.insecure_channel(file["server"]["health_listen"]) as channel:
+        watching = asyncio.create_task(watch(channel))
+        await until(lambda: said == [SERVING])
+        for pid in gateway.children(WORKER):
+            os.kill(pid, signal.SIGKILL)
+        await until(lambda: said == [SERVING, NOT_SERVING, SERVING])
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+    await gateway.both_serve()
