@@ -74,7 +74,7 @@ from gateway.schedules.missed import MissedRun
 from gateway.schedules.watching import OnMissed, ScheduleWatch
 from gateway.snapshots import Snapshots, key_files
 from gateway.state import Heartbeat, Life, OperationStore, State, Store, StoreDown, open_store
-from gateway.state.owned import OwnerAddress
+from gateway.state.owner_address import OwnerAddress
 from gateway.tenants import Current
 from gateway.tenants.keys import FileKeys
 from gateway.upstream.account import Account

@@ -10,7 +10,7 @@ from gateway.background import in_background
 from gateway.clock import Clock
 from gateway.renewal import Renewable
 from gateway.state.errors import StoreDown
-from gateway.state.owned import OwnerAddress, open_owned
+from gateway.state.owner_address import OwnerAddress
 from gateway.state.settings import MEMORY, StoreSettings
 from gateway.state.sqlite import sqlite_store
 from gateway.state.sqlite_here import SqlHere
@@ -43,6 +43,9 @@ async def open_store(
             yield shared
         return
     if owner is not None:
+        # As above: where there is no owner, nothing is loaded for it.
+        from gateway.state.owned import open_owned  # noqa: PLC0415
+
         async with open_owned(owner, clock, settings.answer_timeout_s) as owned:
             yield owned
         return

@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -20,19 +19,13 @@ from gateway.frames import Frames
 from gateway.state import owner_wire as wire
 from gateway.state.degraded import LocalShare
 from gateway.state.errors import StoreDown
+from gateway.state.owner_address import OwnerAddress
 from gateway.state.store import Store
 from gateway.state.timeouts import set_in_time
 
 _PAUSE_S: Final = 0.05
 """Between two tries to connect."""
 _text: Final = msgspec.msgpack.Decoder(str).decode
-
-
-class OwnerAddress(msgspec.Struct, frozen=True):
-    """Where the owner listens, and how many workers ask it."""
-
-    socket: Path
-    workers: int
 
 
 class _Asked(msgspec.Struct, frozen=True):

@@ -23,7 +23,7 @@ class StoreSettings(BaseModel):
     kind: Literal["sqlite", "valkey"] = Field(
         default="sqlite",
         description=(
-            "sqlite: a file, for one process. valkey: a Valkey or Redis server, for replicas."
+            "sqlite: a file, for one gateway. valkey: a Valkey or Redis server, for replicas."
         ),
     )
     path: Path = Field(

@@ -18,7 +18,7 @@ from gateway.reload import Read
 from gateway.rpc.server import AddressInUse
 from gateway.signals import Signals
 from gateway.state import StoreDown
-from gateway.state.owned import OwnerAddress
+from gateway.state.owner_address import OwnerAddress
 from gateway.tenants.keys import FileKeys
 from gateway.workers.link import Gone, Link
 

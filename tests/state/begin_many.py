@@ -11,7 +11,7 @@ from pathlib import Path
 
 from gateway.clock import SystemClock
 from gateway.state import Admitted, Charge, Operation, StoreSettings, open_store
-from gateway.state.owned import OwnerAddress
+from gateway.state.owner_address import OwnerAddress
 
 
 async def main(settings: StoreSettings, count: int, limit: int, tag: str) -> None:

@@ -12,8 +12,8 @@ from gateway.clock import Clock, SystemClock
 from gateway.secret import Secret
 from gateway.state import Charge, Operation, Store, StoreSettings, open_store
 from gateway.state.opening import open_shared
-from gateway.state.owned import OwnerAddress
 from gateway.state.owner import Owner
+from gateway.state.owner_address import OwnerAddress
 from tests.fakes import SteppedClock
 from tests.state.valkey_server import ValkeyProcess
 

@@ -24,7 +24,7 @@ from gateway.state import (
     StoreSettings,
     open_store,
 )
-from gateway.state.owned import OwnerAddress
+from gateway.state.owner_address import OwnerAddress
 from gateway.state.owner_process import Order
 from gateway.telemetry import LogSettings
 from tests.functional.calls import until
