@@ -66,12 +66,12 @@ async def _made(
 ) -> "_Parent":
     """Raises AddressInUse."""
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cbr-gateway-")))
-    host, _, _ = config.server.listen.rpartition(":")
-    port = stack.enter_context(held_port(config.server.listen)).getsockname()[1]
+    address = held_port(stack, config.server.listen)
+    http = held_port(stack, config.http.listen) if config.http.listen is not None else None
     owner = StoreOwner(config, folder) if config.state.kind == "sqlite" else None
     key = Secret(secrets.token_hex(PAGE_TOKEN_KEY_BYTES))
     count, socket = config.server.workers, owner.socket if owner else None
-    parts = [Part(n, count, f"{host}:{port}", socket, key) for n in range(1, count + 1)]
+    parts = [Part(n, count, address, http, socket, key) for n in range(1, count + 1)]
     read = config, await in_background(lambda: key_files(config))
     store = owner.listening if owner else asyncio.Event()
     if owner is None:
@@ -131,10 +131,11 @@ class _Parent:
                 self._metrics().page() if self.config.metrics.enabled else None,
             )
         )
-        known = {"admin": admin} if admin else {}
+        first = self.crew.places[0].part
+        known = {name: at for name, at in (("http", first.http), ("admin", admin)) if at}
         log.info(
             "serving",
-            address=self.crew.places[0].part.address,
+            address=first.address,
             health=address,
             workers=len(self.crew.places),
             config=version,

@@ -10,13 +10,15 @@ from gateway.secret import Secret
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """`number`: from 1 to `workers`. `address`: of the services, with the real port. `owner`: the
-    socket of the store's owner; None: all share a server. `page_token_key`: where none is set.
+    """`number`: from 1 to `workers`. `address`, `http`: of the listeners, with the real ports;
+    `http` is None where there is none. `owner`: the socket of the store's owner; None: all share a
+    server. `page_token_key`: where none is set.
     """
 
     number: int
     workers: int
     address: str
+    http: str | None
     owner: Path | None
     page_token_key: Secret
 
@@ -41,6 +43,7 @@ def own_config(config: Config, part: Part) -> Config:
     return config.model_copy(
         update={
             "server": config.server.model_copy(update={"listen": part.address}),
+            "http": config.http.model_copy(update={"listen": part.http}),
             "admin": config.admin.model_copy(update={"listen": None}),
             "metrics": config.metrics.model_copy(update={} if first else {"max_vaults": 0}),
             "audit": config.audit.model_copy(update=audit),

@@ -5,13 +5,23 @@ found out before the first one starts whether somebody else has it. Two gateways
 by mistake would each get a part of the calls.
 """
 
+import contextlib
 import socket
 
 from gateway.rpc.server import AddressInUse
 
 
-def held_port(address: str) -> socket.socket:
-    """Bound, for workers to listen on beside it. Raises AddressInUse."""
+def held_port(stack: contextlib.ExitStack | contextlib.AsyncExitStack, address: str) -> str:
+    """The address with its real port, for workers to listen on until the stack is left.
+
+    Raises AddressInUse.
+    """
+    host, _, _ = address.rpartition(":")
+    held = stack.enter_context(_held(address))
+    return f"{host}:{held.getsockname()[1]}"
+
+
+def _held(address: str) -> socket.socket:
     host, _, port = address.rpartition(":")
     host = host.strip("[]")
     try:

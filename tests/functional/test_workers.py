@@ -42,11 +42,14 @@ class Gateway(Process):
         super().__init__(folder, cloud, **sections)
         self.folder = folder
         self.admin = f"127.0.0.1:{held_port(self)}"
+        self.http = f"127.0.0.1:{held_port(self)}"
 
     async def start(self, **environ):
-        await super().start(
-            CBR_GATEWAY_SERVER__WORKERS="2", CBR_GATEWAY_ADMIN__LISTEN=self.admin, **environ
-        )
+        listen = {
+            "CBR_GATEWAY_ADMIN__LISTEN": self.admin,
+            "CBR_GATEWAY_HTTP__LISTEN": self.http,
+        }
+        await super().start(CBR_GATEWAY_SERVER__WORKERS="2", **listen, **environ)
 
     @property
     def pid(self):
@@ -120,6 +123,7 @@ async def test_workers_are_one_gateway_from_start_to_end(tmp_path):
     """A start of all processes takes its time, so this is one life."""
     async with running(tmp_path) as gateway:
         await limits_and_request_ids_are_one(gateway)
+        await calls_over_http_are_answered_by_all(gateway)
         await no_other_gateway_gets_the_port(gateway)
         await all_have_one_configuration_and_none_that_was_refused(gateway)
         await an_end_in_order_answers_what_is_under_way(gateway)
@@ -145,6 +149,19 @@ async def limits_and_request_ids_are_one(gateway):
         await agreed(worlds[0])
         started = await gateway.metric("grpc_server_started_total")
         assert sum(n for series, n in started.items() if "CreateVault" in series) == 80
+
+
+async def calls_over_http_are_answered_by_all(gateway):
+    """Each on a connection of its own."""
+    url = f"http://{gateway.http}/cbrgateway.v1.VaultService/ListVaults"
+    head = {"content-type": "application/json", "authorization": "Bearer key-of-payments"}
+
+    def call():
+        request = urllib.request.Request(url, b"{}", head)
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return answer.status
+
+    assert await asyncio.gather(*(asyncio.to_thread(call) for _ in range(12))) == [200] * 12
 
 
 async def no_other_gateway_gets_the_port(gateway):
