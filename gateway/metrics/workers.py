@@ -1,11 +1,11 @@
 """The workers of one gateway, as their parent sees them."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 from wsgiref.types import WSGIApplication
 
 import prometheus_client
+from msgspec import Struct
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
@@ -30,8 +30,7 @@ FAMILIES: Final = (SERVING, REPLACED)
 _RULES: Final = {each.name: each.together for each in (*OF_ONE, *FAMILIES)}
 
 
-@dataclass(frozen=True, slots=True)
-class WorkersParts:
+class WorkersParts(Struct, frozen=True):
     """What is looked at. `replaced`: how many processes, by what they are."""
 
     serving: Callable[[], int]

@@ -1,15 +1,15 @@
 """What the parent gives each worker: the configuration with the worker's own part of it."""
 
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from gateway.config import Config
 from gateway.reload import Read
 from gateway.secret import Secret
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(Struct, frozen=True):
     """`number`: from 1 to `workers`. `address`, `http`: of the listeners, with the real ports;
     `http` is None where there is none. `owner`: the socket of the store's owner; None: all share a
     server. `page_token_key`: where none is set.
@@ -23,8 +23,7 @@ class Part:
     page_token_key: Secret
 
 
-@dataclass(frozen=True, slots=True)
-class Start:
+class Start(Struct, frozen=True):
     """`generation`: which reload of the parent this configuration is of."""
 
     part: Part

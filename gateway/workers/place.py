@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import structlog
+from msgspec import Struct
 
 from gateway.metrics.merged import Metric
 from gateway.reload import Read
@@ -26,8 +27,7 @@ _STUCK_S: Final = 30.0
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
-class Configured:
+class Configured(Struct, frozen=True):
     """What all workers are to work by. `generation`: grows with every reload."""
 
     generation: int
