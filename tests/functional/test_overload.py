@@ -104,7 +104,7 @@ async def test_a_refusal_is_resource_exhausted_with_a_delay(method):
         delay = failed.details["RetryInfo"].retry_delay.ToTimedelta().total_seconds()
         assert 0.5 <= delay <= 1.5
         assert int(failed.trailers["grpc-retry-pushback-ms"]) >= 500
-        found = await scrape(world)
+        found = await scrape(world, under_way=1)
         assert found.value("cbr_overload_refusals_total", tenant="payments") == 1
         assert found.value("cbr_call_errors_total", reason="OVERLOADED") == 1
         assert found.value("cbr_calls_carried_out") == 1

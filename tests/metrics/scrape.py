@@ -1,5 +1,6 @@
 """What a scrape of a gateway shows."""
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -30,7 +31,19 @@ class Scrape:
         return {name for name, _ in self.series}
 
 
-async def scrape(world, accept="text/plain"):
+async def scrape(world, accept="text/plain", under_way=0):
+    """Once no more calls than that are under way: a caller learns that its call has failed a moment
+    before it is counted.
+    """
+    async with asyncio.timeout(60):
+        while True:
+            found = await _scrape(world, accept)
+            if found.value("cbr_calls_in_flight") <= under_way:
+                return found
+            await asyncio.sleep(0.01)
+
+
+async def _scrape(world, accept):
     async with httpx.AsyncClient(timeout=30) as client:
         answer = await client.get(
             f"http://{world.app.admin_address}/metrics", headers={"Accept": accept}

@@ -274,7 +274,7 @@ async def test_use_of_rates_and_of_what_runs_at_once_is_seen():
         await stream.read()
 
         async def seen():
-            found = await scrape(world)
+            found = await scrape(world, under_way=1)
             ours = {"level": "tenant", "subject": "payments"}
             lists = {"metric": "requests:list", "level": "global", "subject": ""}
             return [
@@ -323,7 +323,7 @@ async def test_streams_are_counted_with_why_they_ended(world):
     stub = world.stub(TaskServiceStub)
     stream = stub.WatchTasks(task_pb2.WatchTasksRequest(), metadata=world.metadata(), timeout=30)
     await stream.read()
-    found = await scrape(world)
+    found = await scrape(world, under_way=1)
     assert found.value("cbr_streams_open") == 1
     assert found.value("cbr_stream_events_total") >= 1
     assert found.total("cbr_watch_source_lag_seconds") >= 0
