@@ -1,18 +1,52 @@
 """What holds for all tests."""
 
 import gc
+import itertools
 import os
 
 import pytest
 
 from testkit.identities import authority
 
+_LONG = (
+    "tests/quota/",
+    "tests/watch/",
+    "tests/audit/",
+    "tests/events/",
+    "tests/state/",
+    "tests/tasks/",
+    "tests/cbrctl/",
+    "tests/client/test_command.py",
+    "tests/contract/test_added_operation.py",
+    "tests/functional/test_dev.py",
+    "tests/functional/test_image.py",
+    "tests/functional/test_readme.py",
+    "tests/functional/test_signals.py",
+    "tests/functional/test_story.py",
+    "tests/unit/test_bench.py",
+)
+"""Where tests start processes, or wait for what takes its time."""
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The many short ones last: they fill the workers' time while one of the long ones still waits
-    for something.
+    """Each worker begins with its share of the long ones, and takes short ones from others in the
+    end: nobody waits for a last one that takes half a minute. xdist cuts the list into as many
+    pieces as there are workers.
     """
-    items.sort(key=lambda item: item.nodeid.startswith(("tests/contract/", "tests/unit/")))
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    pieces: list[list[pytest.Item]] = [[] for _ in range(workers)]
+    long = [item for item in items if item.nodeid.startswith(_LONG)]
+    for number, (_, file) in enumerate(itertools.groupby(long, key=lambda item: item.path)):
+        pieces[number % workers] += file
+    short = [item for item in items if not item.nodeid.startswith(_LONG)]
+    short.sort(key=lambda item: item.nodeid.startswith(("tests/contract/", "tests/unit/")))
+    for number in range(workers):
+        begun = sum(map(len, pieces[number:]))
+        share = (begun + len(short)) // (workers - number)
+        room = max(0, share - len(pieces[number]))
+        pieces[number] += short[:room]
+        del short[:room]
+    items[:] = [item for piece in pieces for item in piece]
 
 
 def pytest_collection_finish() -> None:
