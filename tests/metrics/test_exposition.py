@@ -145,7 +145,8 @@ async def started(world, count):
 
 
 async def ended(world, state, count):
-    return (await scrape(world)).value("cbr_grpc_core_calls_total", state=state) == count
+    found = await scrape(world, under_way=1)
+    return found.value("cbr_grpc_core_calls_total", state=state) == count
 
 
 async def test_rpcs_that_do_not_exist_share_one_series(world):
