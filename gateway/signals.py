@@ -45,10 +45,7 @@ class Signals:
             signal.signal(signal.SIGHUP, self._ask_reload)
             yield
         finally:
-            # The end of the interpreter takes handlers away, but leaves a signal that is ignored as
-            # it is.
-            for number in (*_ENDING, signal.SIGHUP):
-                signal.signal(number, signal.SIG_IGN)
+            _ignored()
 
     @contextlib.contextmanager
     def heard_on(
@@ -84,7 +81,15 @@ class Signals:
         if not self._ended:
             # Noted as well, since an exception does not get through everything that calls Python.
             self._ended = True
+            # Here, too: what leaves `installed` before its body has begun passes no `finally`.
+            _ignored()
             raise SystemExit(0)
 
     def _ask_reload(self, _number: int, _frame: FrameType | None) -> None:
         self._reload_asked = True
+
+
+def _ignored() -> None:
+    """The end of the interpreter takes handlers away, but leaves what is ignored as it is."""
+    for number in (*_ENDING, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
