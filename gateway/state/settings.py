@@ -1,5 +1,6 @@
 """Where the gateway keeps what is in flight."""
 
+import re
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final, Literal, Self
@@ -7,12 +8,14 @@ from typing import Final, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from gateway.secret import SecretReference
+from gateway.state.address import SCHEMES, Through, parsed
 
 MEMORY = Path(":memory:")
 # A server may be gone, and then a caller is to be told within a second. A file is where this
 # process is: what it waits for is its disk.
 _TIMEOUT_S: Final = {"sqlite": 5.0, "valkey": 0.4}
-_SCHEMES = ("redis://", "rediss://", "unix://")
+# A path loses one of two slashes.
+_ADDRESS = re.compile(rf"({'|'.join(SCHEMES)})(\+\w+)?:/")
 
 
 class StoreSettings(BaseModel):
@@ -36,8 +39,9 @@ class StoreSettings(BaseModel):
     url: SecretReference | None = Field(
         default=None,
         description=(
-            "Address of the Valkey: redis://, rediss:// (TLS) or unix://, with user and password;"
-            " hence a secret."
+            "Address of the Valkey: redis://, rediss:// (TLS) or unix://, of its sentinels"
+            " (valkey+sentinel://) or of nodes of its cluster (valkey+cluster://), with user and"
+            " password; hence a secret."
         ),
     )
     replicas: int = Field(
@@ -52,6 +56,16 @@ class StoreSettings(BaseModel):
         default="cbrgw",
         pattern="^[A-Za-z0-9_-]+$",
         description="First word of every key in the Valkey.",
+    )
+    copies: int | None = Field(
+        default=None,
+        ge=0,
+        le=10,
+        description=(
+            "Replicas of the Valkey, of those that are connected, that must have the record of a"
+            " change before it is sent to CBR, so that a failover does not forget it. Unset: 1 for"
+            " sentinels and clusters, 0 for others."
+        ),
     )
     timeout_s: float | None = Field(
         default=None,
@@ -73,20 +87,25 @@ class StoreSettings(BaseModel):
         """How long an answer is waited for."""
         return _TIMEOUT_S[self.kind] if self.timeout_s is None else self.timeout_s
 
+    @property
+    def replica_copies(self) -> int:
+        """How many replicas are waited for."""
+        if self.copies is not None or self.url is None:
+            return self.copies or 0
+        return int(parsed(self.url.reveal()).through is not Through.NOBODY)
+
     @model_validator(mode="after")
     def _addressed(self) -> Self:
-        if str(self.path).startswith(tuple(scheme.rstrip("/") for scheme in _SCHEMES)):
+        if _ADDRESS.match(str(self.path)):
             raise ValueError(
                 "has the address of a Valkey as its path. Set kind: valkey, and url to where the"
                 " address is kept: url: {env: NAME}"
             )
-        if self.kind == "valkey" and (
-            self.url is None or not self.url.reveal().startswith(_SCHEMES)
-        ):
-            raise ValueError(
-                f"of kind valkey needs a url that begins with {', '.join(_SCHEMES[:-1])} or"
-                f" {_SCHEMES[-1]}"
-            )
+        if self.kind == "valkey":
+            try:
+                parsed(self.url.reveal() if self.url else "")
+            except ValueError as error:
+                raise ValueError(f"of kind valkey {error}") from None
         if self.kind == "valkey" and find_spec("redis") is None:
             raise ValueError(
                 "of kind valkey needs the package redis. Install the extra: pip install"

@@ -95,10 +95,10 @@ class ValkeyOverrides:
         self._link = link
 
     async def put(self, key: str, value: bytes) -> None:
-        await self._link.run("override", key, value)
+        await self._link.run_copied("override", key, value)
 
     async def delete(self, key: str) -> None:
-        await self._link.run("override", key)
+        await self._link.run_copied("override", key)
 
     async def all(self) -> Mapping[str, bytes]:
         return await self._link.hash("overrides")

@@ -8,17 +8,22 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
+import structlog
 from redis.asyncio import Redis
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import NoScriptError, RedisError, ResponseError
 
+from gateway.state.address import parsed
 from gateway.state.errors import StoreDown, WrongStore
 from gateway.state.settings import StoreSettings
 from gateway.state.timeouts import answer_of
 from gateway.state.valkey_pool import FollowingPool
+from gateway.state.valkey_primary import directory
 from gateway.state.valkey_rules import explained, wrong_store
 from gateway.state.valkey_wire import Scripts
 
 _CONNECTIONS: Final = 32
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
 class ValkeyLink:
@@ -27,11 +32,14 @@ class ValkeyLink:
     def __init__(self, client: Redis, pool: FollowingPool, settings: StoreSettings) -> None:
         self.client = client
         self.certificates = pool.certificates()
-        self.base = f"{{{settings.prefix}}}"
+        self.base = base_of(settings)
         self.timeout_s = settings.answer_timeout_s
+        self._copies = settings.replica_copies
+        self._copied = True
         self.epoch = ""
         """The life of the data that is known; see `Life.epoch`."""
         self._leave = pool.leave
+        self._follows = pool.follows
         self._scripts = Scripts()
 
     def at(self, name: str) -> str:
@@ -65,19 +73,73 @@ class ValkeyLink:
 
         return await self.ask(evaluate)
 
+    async def run_copied(self, script: str, *arguments: str | bytes | float) -> Any:  # noqa: ANN401 - as above
+        """As `run`, but raises StoreDown unless replicas have what it wrote: as many as the
+        settings ask for, or all that are connected. A failover to one of them keeps it.
+        """
+        if not self._copies:
+            return await self.run(script, *arguments)
+
+        async def copied() -> Any:  # noqa: ANN401 - as above
+            sha, text = self._scripts.sha(script), self._scripts.text(script)
+            answers = await self._written("EVALSHA", sha, 1, self.base, *arguments)
+            if isinstance(answers[0], NoScriptError):
+                answers = await self._written("EVAL", text, 1, self.base, *arguments)
+            for answer in answers:
+                if isinstance(answer, Exception):
+                    raise answer
+            written, copies, (_, _, connected) = answers
+            if copies < min(self._copies, len(connected)):
+                raise ResponseError("NOREPLICAS")
+            self._note_copies(enough=copies >= self._copies)
+            return written
+
+        return await self.ask(copied)
+
+    async def _written(self, *command: Any) -> list[Any]:  # noqa: ANN401 - as the library
+        """With how many copies there are, and of how many replicas; all on one connection, since
+        what is waited for is what this one wrote, and all before it.
+        """
+        async with self.client.pipeline(transaction=False) as pipe:
+            pipe.execute_command(*command)
+            # Twice where the script is not known, and then there is time left to say so.
+            pipe.wait(self._copies, max(1, round(self.timeout_s * 250)))
+            pipe.role()
+            return await pipe.execute(raise_on_error=False)
+
+    def _note_copies(self, *, enough: bool) -> None:
+        if enough is self._copied:
+            return
+        self._copied = enough
+        if enough:
+            log.info("replicas of the shared store have a copy of each change again")
+        else:
+            log.warning(
+                "the shared store has too few replicas: a failover may forget changes",
+                copies=self._copies,
+            )
+
     async def ask(self, question: Callable[[], Awaitable[Any]]) -> Any:  # noqa: ANN401 - as the library
         try:
             return await answer_of(question(), self.timeout_s)
         except (RedisError, OSError, TimeoutError) as error:
             self._leave()
-            raise (WrongStore if wrong_store(error) else StoreDown)(explained(error)) from error
+            wrong = wrong_store(error, follows=self._follows)
+            raise (WrongStore if wrong else StoreDown)(explained(error)) from error
+
+
+def base_of(settings: StoreSettings) -> str:
+    """With what every key begins. Its braces keep all keys in one slot of a cluster."""
+    return f"{{{settings.prefix}}}"
 
 
 @contextlib.asynccontextmanager
 async def connected(settings: StoreSettings) -> AsyncIterator[ValkeyLink]:
     assert settings.url is not None
+    address = parsed(settings.url.reveal())
     pool = FollowingPool.from_url(
-        settings.url.reveal(),
+        address.primary.reveal(),
+        directory=directory(address, base_of(settings), settings.answer_timeout_s / 2),
         max_connections=_CONNECTIONS,
         # Each question is bounded as a whole, by us.
         timeout=None,
@@ -90,4 +152,4 @@ async def connected(settings: StoreSettings) -> AsyncIterator[ValkeyLink]:
         yield ValkeyLink(Redis(connection_pool=pool), pool, settings)
     finally:
         with contextlib.suppress(TimeoutError):
-            await answer_of(pool.disconnect(), settings.answer_timeout_s)
+            await answer_of(pool.aclose(), settings.answer_timeout_s)

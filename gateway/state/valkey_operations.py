@@ -77,7 +77,9 @@ class ValkeyOperations:
         return bool(await self._link.run("note", op_id, note, before))
 
     async def _settle(self, op_id: str, event: Event, *outcome: str | bytes) -> State:
-        state: bytes = await self._link.run(
+        # Once CBR is told of it, a failover must not forget it.
+        run = self._link.run_copied if event is Event.SENT else self._link.run
+        state: bytes = await run(
             "settle", op_id, json.dumps(TRANSITIONS[event]), self._keep_ms, *outcome
         )
         return State(state.decode())

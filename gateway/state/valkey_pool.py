@@ -1,18 +1,22 @@
 """Connections to a Valkey or Redis that follow its address and its certificates.
 
-They are closed, and the address is looked up anew, when the server is left. After a while they are
-closed without that, too, since a server that was replaced may not know it.
+They are closed, and the address is looked up anew, or those are asked who know where the primary
+is, when the server is left. After a while they are closed without that, too, since a server that
+was replaced may not know it.
 """
 
+import asyncio
 import time
 import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from redis.asyncio import BlockingConnectionPool
-from redis.asyncio.connection import AbstractConnection, SSLConnection
+from redis.asyncio.connection import AbstractConnection, Connection, SSLConnection
+from redis.exceptions import ReadOnlyError
 
 from gateway.renewal import Renewable, Use
+from gateway.state.valkey_primary import Directory, Server
 
 if TYPE_CHECKING:
     import ssl
@@ -23,10 +27,17 @@ _TLS_FILES: Final = ("ssl_certfile", "ssl_keyfile", "ssl_ca_certs")
 
 
 class FollowingPool(BlockingConnectionPool):
-    """Gives no connection made before `leave`, or too long ago, so that all follow the address."""
+    """Gives no connection made before `leave`, or too long ago, so that all follow the address.
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - the library's own
+    `directory`: who knows where the primary is; None: the address is its own.
+    """
+
+    def __init__(self, *args: Any, directory: Directory | None = None, **kwargs: Any) -> None:  # noqa: ANN401 - the library's own
         super().__init__(*args, **kwargs)
+        self._directory = directory
+        self.follows = directory is not None
+        self._search: asyncio.Task[Server] | None = None
+        self._searched_at = 0.0
         self._left_at = 0.0
         self._made_at: weakref.WeakKeyDictionary[AbstractConnection, float] = (
             weakref.WeakKeyDictionary()
@@ -57,11 +68,53 @@ class FollowingPool(BlockingConnectionPool):
         """The server behind the connections is not the right one, or cannot serve."""
         self._left_at = time.monotonic()
 
+    async def aclose(self) -> None:
+        if self._search is not None:
+            self._search.cancel()
+            await asyncio.gather(self._search, return_exceptions=True)
+        await super().aclose()
+
     async def ensure_connection(self, connection: AbstractConnection) -> None:
         now = time.monotonic()
-        if self._made_at.get(connection, 0.0) <= max(self._left_at, now - _AGE_S):
-            await connection.disconnect()
-            self._made_at[connection] = now
-            if self._tls is not None and isinstance(connection, SSLConnection):
-                connection.ssl_context.context = self._tls
-        await super().ensure_connection(connection)
+        if self._of_now(self._made_at.get(connection, 0.0), now):
+            await super().ensure_connection(connection)
+            return
+        await connection.disconnect()
+        if self._tls is not None and isinstance(connection, SSLConnection):
+            connection.ssl_context.context = self._tls
+        if self._directory is None:
+            await super().ensure_connection(connection)
+        else:
+            assert isinstance(connection, Connection)
+            connection.host, connection.port = await self._primary(self._directory, now)
+            await super().ensure_connection(connection)
+            await _require_primary(connection)
+        self._made_at[connection] = now
+
+    def _of_now(self, since: float, now: float) -> bool:
+        return since > max(self._left_at, now - _AGE_S)
+
+    async def _primary(self, directory: Directory, now: float) -> Server:
+        """One search for all who need it, which outlives any of them."""
+        search = self._search
+        if search is None or (
+            search.done()
+            and (
+                search.cancelled()
+                or search.exception() is not None
+                or not self._of_now(self._searched_at, now)
+            )
+        ):
+            self._searched_at = now
+            self._search = search = asyncio.create_task(directory.primary())
+            # Who has gone reads no exception.
+            search.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+        return await asyncio.shield(search)
+
+
+async def _require_primary(connection: Connection) -> None:
+    """Those who were asked may know less than the server itself."""
+    await connection.send_command("ROLE")
+    role = await connection.read_response()
+    if role[0] != b"master":
+        raise ReadOnlyError("READONLY")

@@ -32,10 +32,17 @@ class Rule(Struct, frozen=True):
         return f"{self.means}; {self.advice or self.then.value}"
 
 
-_CLUSTER: Final = (
-    "give state.url the address of a server outside of a cluster: clusters of several nodes are not"
-    " supported"
-)
+class NotFoundError(RedisError):
+    """Where the primary is could not be learnt. The text is for operators. `lasting`: waiting does
+    not help.
+    """
+
+    def __init__(self, text: str, *, lasting: bool = False) -> None:
+        super().__init__(text)
+        self.lasting = lasting
+
+
+_CLUSTER: Final = "give state.url nodes of the cluster: valkey+cluster://"
 RULES: Final = {
     "READONLY": Rule(
         "it is a replica", Then.FOLLOW, "if that lasts, let state.url lead to the primary"
@@ -46,18 +53,17 @@ RULES: Final = {
         "if that lasts, let state.url lead to the primary",
     ),
     "NOREPLICAS": Rule(
-        "it has too few replicas to write",
+        "it has too few replicas that answer",
         Then.FOLLOW,
-        "if that lasts, bring replicas back or lower min-replicas-to-write",
+        "if that lasts, bring replicas back, or lower min-replicas-to-write or state.copies",
     ),
     "MOVED": Rule(
         "it is a node of a cluster, and another one holds the data",
         Then.FOLLOW,
         f"if that lasts, {_CLUSTER}",
     ),
-    "ASK": Rule(
-        "it is a node of a cluster that is moving the data", Then.WAIT, f"if that lasts, {_CLUSTER}"
-    ),
+    # Not followed: a script derives its keys, and would miss those that have not moved yet.
+    "ASK": Rule("it is a node of a cluster that is moving the data", Then.WAIT),
     "TRYAGAIN": Rule("it is a node of a cluster that is moving the data", Then.WAIT),
     "CLUSTERDOWN": Rule(
         "it is a node of a cluster that does not serve",
@@ -102,7 +108,8 @@ RULES: Final = {
     "unknown command": Rule(
         "it does not know a command",
         Then.REPORT,
-        "use Valkey 7.2 or later, or Redis 6.2 or later; rename no commands",
+        "use Valkey 7.2 or later, or Redis 6.2 or later, and rename no commands; give sentinels as"
+        " valkey+sentinel://",
     ),
 }
 _WRONG: Final = frozenset({"MOVED", "CROSSSLOT"})
@@ -115,6 +122,8 @@ def explained(error: Exception) -> str:
 
     The text of an error may name the server or hold what was sent: only its kind goes on.
     """
+    if isinstance(error, NotFoundError):
+        return str(error)
     found = rule_of(error) if isinstance(error, RedisError) else None
     return (
         f"the shared store answers {found[0]}: {found[1]}"
@@ -123,10 +132,15 @@ def explained(error: Exception) -> str:
     )
 
 
-def wrong_store(error: Exception) -> bool:
-    """Whether a gateway must not start with the server: every call would end like this one."""
+def wrong_store(error: Exception, *, follows: bool) -> bool:
+    """Whether a gateway must not start with the server: every call would end like this one.
+
+    `follows`: it asks others where the data are, also when they move.
+    """
+    if isinstance(error, NotFoundError):
+        return error.lasting
     found = rule_of(error) if isinstance(error, RedisError) else None
-    return found is not None and found[0] in _WRONG
+    return found is not None and found[0] in (_WRONG - {"MOVED"} if follows else _WRONG)
 
 
 def rule_of(error: RedisError) -> tuple[str, Rule] | None:

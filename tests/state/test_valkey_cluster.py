@@ -1,12 +1,12 @@
-"""A real cluster of three Valkey nodes: the gateway does not support one, and says so instead of
-refusing call by call.
+"""A real cluster of three Valkey nodes: all keys lie in one slot, and whoever holds it is found.
+The address of one node alone is refused.
 """
 
 import asyncio
 import contextlib
 import os
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -17,75 +17,26 @@ from gateway.secret import Secret
 from gateway.state import Admitted, Charge, Store, StoreDown, StoreSettings, WrongStore, open_store
 from gateway.state.valkey import problem_with
 from gateway.state.valkey_rules import RULES
-from testkit.ports import free_port
 from tests.functional.calls import until
 from tests.functional.serving import configuration
 from tests.state.address import Address
 from tests.state.benches import operation
-from tests.state.valkey_server import ValkeyProcess
-
-SLOTS = ((0, 5460), (5461, 10922), (10923, 16383))
-
-
-class Cluster:
-    """Three nodes; `own` holds the slot of the gateway's keys, `other` another one."""
-
-    def __init__(self, folder: Path) -> None:
-        self.nodes = [ValkeyProcess(folder / f"node-{number}") for number in range(len(SLOTS))]
-        for number, node in enumerate(self.nodes):
-            (folder / f"node-{number}").mkdir()
-            node.start(
-                "--cluster-enabled",
-                "yes",
-                "--cluster-port",
-                str(free_port()),
-                "--cluster-node-timeout",
-                "1000",
-            )
-            first, last = SLOTS[number]
-            assert node.command(f"CLUSTER ADDSLOTSRANGE {first} {last}") == b"+OK\r\n"
-        self.slot = int(self.nodes[0].command(f"CLUSTER KEYSLOT {{{StoreSettings().prefix}}}")[1:])
-        at = next(number for number, (_, last) in enumerate(SLOTS) if self.slot <= last)
-        self.own, self.other, self.third = (
-            self.nodes[(at + step) % len(SLOTS)] for step in range(3)
-        )
-
-    async def join(self) -> None:
-        for node in self.nodes[1:]:
-            bus = node.command("CONFIG GET cluster-port").split(b"\r\n")[4].decode()
-            assert self.nodes[0].command(f"CLUSTER MEET 127.0.0.1 {node.port} {bus}") == b"+OK\r\n"
-        await until(
-            lambda: all(b"cluster_state:ok" in node.command("CLUSTER INFO") for node in self.nodes)
-        )
-
-    def slot_is(self, node: ValkeyProcess, state: str, of: ValkeyProcess | None = None) -> None:
-        name = of.command("CLUSTER MYID").split(b"\r\n")[1].decode() if of is not None else ""
-        assert node.command(f"CLUSTER SETSLOT {self.slot} {state} {name}") == b"+OK\r\n"
+from tests.state.cluster import Cluster, running_cluster
 
 
 @pytest.fixture
-def nodes(tmp_path: Path) -> Iterator[Cluster]:
-    cluster = Cluster(tmp_path)
-    try:
-        yield cluster
-    finally:
-        for node in cluster.nodes:
-            node.kill()
+async def cluster(tmp_path: Path) -> AsyncIterator[Cluster]:
+    async with running_cluster(tmp_path) as running:
+        yield running
 
 
-@pytest.fixture
-async def cluster(nodes: Cluster) -> Cluster:
-    await nodes.join()
-    return nodes
-
-
-def settings(url: str) -> StoreSettings:
-    return StoreSettings(kind="valkey", url=Secret(url), timeout_s=5)
+def settings(url: str, **more) -> StoreSettings:
+    return StoreSettings(kind="valkey", url=Secret(url), timeout_s=5, **more)
 
 
 @contextlib.asynccontextmanager
-async def opened(url: str) -> AsyncIterator[Store]:
-    async with open_store(settings(url), SystemClock()) as store:
+async def opened(url: str, **more) -> AsyncIterator[Store]:
+    async with open_store(settings(url, **more), SystemClock()) as store:
         yield store
 
 
@@ -98,7 +49,7 @@ async def test_a_node_that_holds_other_keys_is_refused_at_the_start_and_by_check
         async with opened(cluster.other.url):
             pass
     assert str(refused.value) == await problem_with(settings(cluster.other.url)) == told("MOVED")
-    assert "give state.url the address of a server outside of a cluster" in told("MOVED")
+    assert "give state.url nodes of the cluster: valkey+cluster://" in told("MOVED")
     (tmp_path / "url").write_text(cluster.other.url)
     (tmp_path / "gateway.yaml").write_text(
         yaml.safe_dump(
@@ -148,3 +99,32 @@ async def until_answers(store: Store) -> None:
                 await store.life.epoch()
                 return
             await asyncio.sleep(0.05)
+
+
+async def test_whoever_holds_the_slot_is_found_and_followed(cluster):
+    """By nodes of which one hangs and one is gone; also when the slot moves."""
+    url = cluster.url.replace("valkey", "redis") + ",127.0.0.1:1"
+    async with opened(url) as store:
+        before = await store.life.epoch()
+        assert await store.operations.begin(operation("", Charge("vaults", 1, 2))) == Admitted()
+        keys = cluster.own.command("KEYS *", most=100_000)
+        assert keys.count(b"{cbrgw}:") == keys.count(b"$")
+        await moved(cluster)
+        assert await until_answers(store) != before
+        assert (await store.counters.usage(["vaults"]))["vaults"].reserved == 1
+
+
+async def moved(cluster: Cluster) -> None:
+    """The slot and its keys, from `own` to `other`; what is asked meanwhile finds nothing wrong."""
+    cluster.slot_is(cluster.other, "IMPORTING", cluster.own)
+    cluster.slot_is(cluster.own, "MIGRATING", cluster.other)
+    async with opened(cluster.url, copies=0) as store:
+        with pytest.raises(StoreDown) as moving:
+            await store.operations.begin(operation("", Charge("vaults", 1, 1)))
+    assert str(moving.value) == told("ASK")
+    names = cluster.own.command(f"CLUSTER GETKEYSINSLOT {cluster.slot} 1000", most=100_000)
+    keys = [line.decode() for line in names.split(b"\r\n") if line.startswith(b"{")]
+    to = f'MIGRATE 127.0.0.1 {cluster.other.port} "" 0 5000 KEYS {" ".join(keys)}'
+    assert cluster.own.command(to) == b"+OK\r\n"
+    for node in (cluster.other, cluster.own, cluster.third):
+        cluster.slot_is(node, "NODE", cluster.other)

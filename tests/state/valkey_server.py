@@ -25,7 +25,7 @@ class ValkeyProcess:
     def __init__(self, folder: Path, *, durable: bool = False) -> None:
         self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}"
-        self._folder = folder
+        self.folder = folder
         self._durable = durable
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -36,7 +36,7 @@ class ValkeyProcess:
             "--bind",
             "127.0.0.1",
             "--dir",
-            str(self._folder),
+            str(self.folder),
             "--save",
             "",
         ]
@@ -49,6 +49,9 @@ class ValkeyProcess:
             "warning",
             *options,
         ]
+        self._launch(arguments)
+
+    def _launch(self, arguments: list[str]) -> None:
         self._process = subprocess.Popen(
             [str(get_binary_path()), *arguments],
             stdout=subprocess.DEVNULL,

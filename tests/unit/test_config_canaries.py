@@ -97,6 +97,7 @@ SAMPLES: dict[str, Any] = {
     "tenants.limits.method_class": LEFT_OUT,
     "http.listen": "127.0.0.1:8080",
     "state.url": SECRET,
+    "state.copies": 1,
     "state.timeout_s": 1,
     "server.limits.max_connections_per_address": 50,
     "limits.metric": "vaults",
