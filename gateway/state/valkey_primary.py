@@ -5,6 +5,7 @@ others is outvoted.
 """
 
 import asyncio
+import contextlib
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from redis.exceptions import RedisError, ResponseError
 
 from gateway.secret import Secret
 from gateway.state.address import StoreAddress, Through
+from gateway.state.timeouts import answer_of
 from gateway.state.valkey_rules import NotFoundError, rule_of
 
 Server: TypeAlias = tuple[str, int]
@@ -51,7 +53,8 @@ class Directory:
         """
         asked = [asyncio.create_task(self._ask(url)) for url in self.asked]
         try:
-            await self._most(asked)
+            with contextlib.suppress(TimeoutError):
+                await answer_of(_most(asked), self.within_s)
         finally:
             for task in asked:
                 task.cancel()
@@ -67,17 +70,6 @@ class Directory:
             url.reveal(), single_connection_client=True, retry=None, protocol=2
         ) as client:
             return await self.question(client)
-
-    async def _most(self, asked: Sequence[asyncio.Task[Told]]) -> None:
-        now = asyncio.get_running_loop().time
-        give_up, pending = now() + self.within_s, set(asked)
-        while pending and (left_s := give_up - now()) > 0:
-            _, pending = await asyncio.wait(
-                pending, timeout=left_s, return_when=asyncio.FIRST_COMPLETED
-            )
-            good = [task for task in asked if task.done() and task.exception() is None]
-            if len(good) > len(asked) // 2:
-                return
 
     def _not_found(self, errors: Sequence[BaseException | None]) -> NotFoundError:
         """With the error that says most."""
@@ -95,6 +87,15 @@ class Directory:
             f"none of the {self.who} of the shared store answers; if that lasts, look whether they"
             " run, and correct state.url"
         )
+
+
+async def _most(asked: Sequence[asyncio.Task[Told]]) -> None:
+    pending = set(asked)
+    while pending:
+        _, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+        good = [task for task in asked if task.done() and task.exception() is None]
+        if len(good) > len(asked) // 2:
+            return
 
 
 def directory(address: StoreAddress, key: str, within_s: float) -> Directory | None:

@@ -11,10 +11,10 @@ import pytest
 
 from gateway.clock import SystemClock
 from gateway.secret import Secret
-from gateway.state import StoreDown, StoreSettings, open_store
+from gateway.state import Store, StoreDown, StoreSettings, open_store
 from testkit.identities import Pair, authority, certificate, dns
 from testkit.ports import free_port
-from tests.state.valkey_server import running_valkey
+from tests.state.valkey_server import ValkeyProcess, running_valkey
 
 CLIENT = {"ssl_certfile": "client.crt", "ssl_keyfile": "client.key", "ssl_ca_certs": "server.ca"}
 
@@ -85,3 +85,38 @@ async def test_new_certificates_count_from_the_next_connection_and_bad_ones_neve
                 with pytest.raises(OSError, match=r"\w"):
                     renewable.read()
                 assert await store.life.epoch()
+
+
+async def test_nodes_of_a_cluster_are_asked_and_used_behind_tls_by_the_names_that_they_tell(
+    tmp_path,
+):
+    write_all(tmp_path)
+    port = free_port()
+    named = "&".join(f"{key}={tmp_path / file}" for key, file in CLIENT.items())
+    url = Secret(f"valkeys+cluster://localhost:{port}?{named}")
+    node = ValkeyProcess(tmp_path)
+    try:
+        node.start(
+            *("--cluster-enabled", "yes", "--cluster-port", str(free_port())),
+            *("--cluster-announce-port", str(port), "--cluster-announce-hostname", "localhost"),
+            *("--cluster-preferred-endpoint-type", "hostname"),
+        )
+        assert node.command("CLUSTER ADDSLOTSRANGE 0 16383") == b"+OK\r\n"
+        told = []
+        settings = StoreSettings(kind="valkey", url=url, timeout_s=5)
+        async with (
+            tls_before(node.port, port, tmp_path),
+            open_store(settings, SystemClock(), told.append) as store,
+        ):
+            assert {file.name for file in told[0].files} == set(CLIENT.values())
+            async with asyncio.timeout(30):
+                while not await _answers(store):  # noqa: ASYNC110 - nothing tells when
+                    await asyncio.sleep(0.05)
+    finally:
+        node.kill()
+
+
+async def _answers(store: Store) -> bool:
+    with contextlib.suppress(StoreDown):
+        return bool(await store.life.epoch())
+    return False
