@@ -38,7 +38,7 @@ class ValkeyLink:
         self._copied = True
         self.epoch = ""
         """The life of the data that is known; see `Life.epoch`."""
-        self._leave = pool.leave
+        self._leave, self._confirm = pool.leave, pool.confirm
         self._follows = pool.follows
         self._scripts = Scripts()
 
@@ -91,6 +91,9 @@ class ValkeyLink:
             written, copies, (_, _, connected) = answers
             if copies < min(self._copies, len(connected)):
                 raise ResponseError("NOREPLICAS")
+            if copies < self._copies:
+                # Its replicas may have gone because another server has its place.
+                await self._confirm()
             self._note_copies(enough=copies >= self._copies)
             return written
 

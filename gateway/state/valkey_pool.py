@@ -94,6 +94,15 @@ class FollowingPool(BlockingConnectionPool):
     def _of_now(self, since: float, now: float) -> bool:
         return since > max(self._left_at, now - _AGE_S)
 
+    async def confirm(self) -> None:
+        """Raises ReadOnlyError if another server is the primary by now."""
+        if self._directory is None or self._search is None:
+            return
+        used = await asyncio.shield(self._search)
+        self.leave()
+        if await self._primary(self._directory, time.monotonic()) != used:
+            raise ReadOnlyError("READONLY")
+
     async def _primary(self, directory: Directory, now: float) -> Server:
         """One search for all who need it, which outlives any of them."""
         search = self._search

@@ -187,7 +187,7 @@ def test_memory_follows_the_keys_in_use():
 
 
 def test_settings_say_what_a_valkey_needs():
-    with pytest.raises(ValidationError, match="redis://"):
+    with pytest.raises(ValidationError, match="valkey://"):
         StoreSettings(kind="valkey")
     assert StoreSettings(kind="valkey", url=Secret("rediss://host:6380/0")).prefix == "cbrgw"
     with pytest.raises(ValidationError):

@@ -112,6 +112,33 @@ async def test_a_change_that_no_replica_has_is_not_sent(servers):
         await store.overrides.put("limit", b"1")
 
 
+async def test_an_old_primary_without_replicas_does_not_have_the_last_word(servers):
+    """It goes on serving, since nobody could tell it that another one has its place."""
+    old, new, replica = servers.servers
+    async with opened(servers.url) as store:
+        assert await store.operations.begin(operation("one")) == Admitted()
+        assert new.command("REPLICAOF NO ONE").startswith(b"+OK")
+        assert replica.command(f"REPLICAOF 127.0.0.1 {new.port}").startswith(b"+OK")
+        await until(lambda: b"connected_slaves:0" in old.command("INFO replication", most=10_000))
+        for sentinel in servers.sentinels:
+            assert sentinel.command(f"SENTINEL REMOVE {NAME}").startswith(b"+OK")
+            watch = f"SENTINEL MONITOR {NAME} 127.0.0.1 {new.port} 2"
+            assert sentinel.command(watch).startswith(b"+OK")
+        with pytest.raises(StoreDown, match="READONLY"):
+            await store.operations.sent("one")
+
+
+async def test_without_any_replica_changes_go_on(servers):
+    for replica in servers.servers[1:]:
+        replica.kill()
+    async with opened(servers.url) as store:
+        await until(
+            lambda: b"connected_slaves:0" in servers.command("INFO replication", most=10_000)
+        )
+        assert await store.operations.begin(operation("one")) == Admitted()
+        assert await store.operations.sent("one")
+
+
 async def until_sent(store: Store, op_id: str) -> None:
     async with asyncio.timeout(30):
         while True:
