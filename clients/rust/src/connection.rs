@@ -11,12 +11,11 @@ use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body_util::{BodyExt, Full};
 use tokio::time::{Instant, sleep, timeout_at};
 use tonic::body::Body;
-use tonic::transport::Channel;
 use tonic::{Code, Status};
 use tower::{Service, ServiceExt};
 
-use crate::Error;
-use crate::error::chain;
+use crate::channel::{BoxError, Channels};
+use crate::error::{Error, Target, chain};
 use crate::gateway::{Bearer, authorization};
 use crate::policy::{POLICIES, Policy};
 use crate::request_id;
@@ -28,25 +27,25 @@ const PROJECT: &str = "x-cbr-project-id";
 
 /// A connection to a gateway, to be given to the generated clients; they hold a clone each, and all share it.
 ///
-/// It stands where other programs have a [`Channel`], and does what gRPC's service config asks for and tonic does not do:
+/// It stands where other programs have a [`Channel`](tonic::transport::Channel), and does what gRPC's service config asks for and tonic does not do:
 /// deadlines, repeats, and what they need, a `request_id` for each change.
 #[derive(Clone)]
 pub struct Connection {
-    channel: Channel,
+    channels: Channels,
     shared: Arc<Shared>,
 }
 
 struct Shared {
-    target: String,
+    target: Arc<Target>,
     bearer: Option<Bearer>,
     project: Option<HeaderValue>,
     throttle: Throttle,
 }
 
 impl Connection {
-    pub(crate) fn new(channel: Channel, target: String, bearer: Option<Bearer>, project: Option<HeaderValue>) -> Self {
+    pub(crate) fn new(channels: Channels, target: Target, bearer: Option<Bearer>, project: Option<HeaderValue>) -> Self {
         let throttle = Throttle::new(POLICIES.throttling);
-        Self { channel, shared: Arc::new(Shared { target, bearer, project, throttle }) }
+        Self { channels, shared: Arc::new(Shared { target: Arc::new(target), bearer, project, throttle }) }
     }
 
     /// A call with one answer, which is read to its end: only then is it known whether it has to be repeated.
@@ -79,9 +78,9 @@ impl Connection {
     async fn attempt(&self, head: &Parts, body: Bytes, deadline: Instant) -> Result<Response<Body>, Status> {
         let mut request = Request::from_parts(head.clone(), Body::new(Full::new(body)));
         request.headers_mut().insert(TIMEOUT, timeout_until(deadline));
-        let answer = self.channel.clone().oneshot(request).await.map_err(|error| lost(error, Some(deadline)))?;
+        let answer = self.channels.current().oneshot(request).await.map_err(|error| unanswered(error, Some(deadline)))?;
         let (head, body) = answer.into_parts();
-        let body = body.collect().await.map_err(|error| lost(error, Some(deadline)))?;
+        let body = body.collect().await.map_err(|error| lost(error.into(), Some(deadline)))?;
         let status = Status::from_header_map(&head.headers).or_else(|| Status::from_header_map(body.trailers()?));
         match (status, head.status.as_u16()) {
             (Some(status), _) if status.code() != Code::Ok => Err(status),
@@ -98,14 +97,14 @@ impl Connection {
         let deadline = own_timeout(request.headers()).map(|own| Instant::now() + own);
         let opening = async {
             self.shared.identify(request.headers_mut()).await?;
-            self.channel.clone().oneshot(request).await.map_err(|error| lost(error, deadline))
+            self.channels.current().oneshot(request).await.map_err(|error| unanswered(error, deadline))
         };
         let opened = match deadline {
             Some(deadline) => timeout_at(deadline, opening).await.unwrap_or_else(|_| Err(late())),
             None => opening.await,
         };
         let answer = opened.map_err(&typed)?;
-        Ok(answer.map(|body| Body::new(body.map_err(move |error| typed(lost(error, deadline)).into_status()))))
+        Ok(answer.map(|body| Body::new(body.map_err(move |error| typed(lost(error.into(), deadline)).into_status()))))
     }
 }
 
@@ -134,7 +133,7 @@ impl Service<Request<Body>> for Connection {
 impl fmt::Debug for Connection {
     /// Without the key.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connection").field("target", &self.shared.target).finish_non_exhaustive()
+        f.debug_struct("Connection").field("target", &self.shared.target.address).finish_non_exhaustive()
     }
 }
 
@@ -160,14 +159,22 @@ impl Shared {
     }
 }
 
+/// How an attempt ends that was not sent, or of which nothing came back. A status is of a layer of the caller's.
+fn unanswered(error: BoxError, deadline: Option<Instant>) -> Status {
+    match error.downcast::<Status>() {
+        Ok(status) => *status,
+        Err(error) => lost(error, deadline),
+    }
+}
+
 /// How an attempt ends that got no answer. Whatever HTTP/2 calls it: nobody answered; once the deadline has passed: in time, since
 /// tonic and the gateway have clocks of their own, which may cut the call first.
-fn lost(error: impl std::error::Error + Send + Sync + 'static, deadline: Option<Instant>) -> Status {
+fn lost(error: BoxError, deadline: Option<Instant>) -> Status {
     if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
         return late();
     }
-    let mut status = Status::unavailable(chain(&error));
-    status.set_source(Arc::new(error));
+    let mut status = Status::unavailable(chain(&*error));
+    status.set_source(Arc::from(error));
     status
 }
 

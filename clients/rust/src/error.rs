@@ -9,6 +9,7 @@ use std::time::Duration;
 use prost::{Message, Name};
 use tonic::{Code, Status};
 
+use crate::advice::{advice, kind};
 use crate::google::rpc;
 use crate::google::rpc::{bad_request::FieldViolation, precondition_failure, quota_failure};
 use crate::v1::ErrorReason;
@@ -23,6 +24,12 @@ pub enum Kind {
     Unreachable,
     /// The gateway's certificate is not of an authority that is trusted here, or not for this address.
     Untrusted,
+    /// The gateway's certificate is out of date, or not valid yet.
+    ExpiredCertificate,
+    /// The port speaks plain text, and was called with TLS.
+    PlaintextExpected,
+    /// The port speaks TLS, and was called in plain text.
+    TlsExpected,
     /// The time of the call was over before the gateway answered.
     Deadline,
     /// Something else, such as an address that is none.
@@ -65,13 +72,24 @@ pub struct Failure {
     pub call_id: String,
     /// Facts of the `ErrorInfo`, such as `sent` and `attempts`.
     pub metadata: HashMap<String, String>,
+    /// Of a [`wait`](crate::Connection::wait) whose time was up: ids of tasks that have not ended, and of submissions whose tasks
+    /// are not all known.
+    pub still_open: Vec<String>,
     /// What gRPC knows.
     pub status: Status,
 }
 
+/// Where a call was made.
+#[derive(Debug, Default)]
+pub(crate) struct Target {
+    /// `host:port`; an empty one is not known.
+    pub(crate) address: String,
+    pub(crate) plaintext: bool,
+}
+
 impl Error {
-    /// Unpacks what a call to `target` ended with; an empty one is not known.
-    pub(crate) fn of(status: Status, target: &str, request_id: String) -> Self {
+    /// Unpacks what a call ended with.
+    pub(crate) fn of(status: Status, target: &Target, request_id: String) -> Self {
         // A status whose details cannot be read has none.
         let details = rpc::Status::decode(status.details()).unwrap_or_default().details;
         let info = one::<rpc::ErrorInfo>(&details);
@@ -79,9 +97,7 @@ impl Error {
             Some(_) => (Kind::Answered, status.message().to_owned()),
             None => unanswered(&status, target),
         };
-        let reason = info.as_ref().map_or(ErrorReason::Unspecified, |info| {
-            ErrorReason::from_str_name(&format!("ERROR_REASON_{}", info.reason)).unwrap_or(ErrorReason::Other)
-        });
+        let reason = info.as_ref().map_or(ErrorReason::Unspecified, known);
         let info = info.unwrap_or_default();
         Self(Box::new(Failure {
             kind,
@@ -99,8 +115,25 @@ impl Error {
             request_id,
             call_id: one::<rpc::RequestInfo>(&details).unwrap_or_default().request_id,
             metadata: info.metadata,
+            still_open: Vec::new(),
             status,
         }))
+    }
+
+    /// How a wait ends whose time is up.
+    pub(crate) fn late(within: Duration, still_open: Vec<String>) -> Self {
+        let text = format!("not all has ended after {within:?}, and goes on: {}", still_open.join(", "));
+        let mut error = Self::of(Status::deadline_exceeded(""), &Target::default(), String::new());
+        error.0.status = Status::deadline_exceeded(&text);
+        error.0.message = text;
+        error.0.still_open = still_open;
+        error
+    }
+
+    /// What to do, where the text of the gateway does not say it; else empty.
+    #[must_use]
+    pub fn advice(&self) -> &'static str {
+        if self.still_open.is_empty() { advice(self.kind, &self.status, &self.reason_raw, &self.request_id) } else { "" }
     }
 
     /// A status that `Error::from` turns into this very error again.
@@ -111,32 +144,40 @@ impl Error {
     }
 }
 
+/// `Other` for a reason that is newer than this package.
+fn known(info: &rpc::ErrorInfo) -> ErrorReason {
+    ErrorReason::from_str_name(&format!("ERROR_REASON_{}", info.reason)).unwrap_or(ErrorReason::Other)
+}
+
+/// The reason in a status that a message holds.
+pub(crate) fn reason_in(status: Option<&rpc::Status>) -> ErrorReason {
+    status.and_then(|status| one(&status.details)).map_or(ErrorReason::Unspecified, |info| known(&info))
+}
+
 /// The detail of a kind.
 fn one<M: Message + Name + Default>(details: &[prost_types::Any]) -> Option<M> {
     details.iter().find_map(|detail| detail.to_msg().ok())
 }
 
 /// What ended a call that the gateway did not answer.
-fn unanswered(status: &Status, target: &str) -> (Kind, String) {
+fn unanswered(status: &Status, target: &Target) -> (Kind, String) {
     let text = status.message();
-    let gateway = if target.is_empty() { "the gateway".to_owned() } else { format!("the gateway at {target}") };
-    match status.code() {
-        Code::DeadlineExceeded => (Kind::Deadline, format!("the deadline passed before the gateway answered: {text}")),
-        Code::Unavailable if is_untrusted(status) => {
-            (Kind::Untrusted, format!("the certificate of {gateway} is not trusted: {text}"))
-        }
-        Code::Unavailable => (Kind::Unreachable, format!("{gateway} cannot be reached: {text}")),
-        _ => (Kind::Other, text.to_owned()),
-    }
-}
-
-/// Whether TLS refused the certificate.
-fn is_untrusted(status: &Status) -> bool {
-    causes(status).any(|cause| matches!(cause.downcast_ref(), Some(rustls::Error::InvalidCertificate(_))))
+    let gateway = if target.address.is_empty() { "the gateway".to_owned() } else { format!("the gateway at {}", target.address) };
+    let kind = kind(status, target.plaintext);
+    let message = match kind {
+        Kind::Deadline => format!("the deadline passed before the gateway answered: {text}"),
+        Kind::Untrusted => format!("the certificate of {gateway} is not trusted: {text}"),
+        Kind::ExpiredCertificate => format!("the certificate of {gateway} has expired, or is not valid yet: {text}"),
+        Kind::PlaintextExpected => format!("{gateway} speaks plain text, and was called with TLS: {text}"),
+        Kind::TlsExpected => format!("{gateway} answers plain text as one with TLS does: {text}"),
+        Kind::Unreachable => format!("{gateway} cannot be reached: {text}"),
+        Kind::Answered | Kind::Other => text.to_owned(),
+    };
+    (kind, message)
 }
 
 /// An error and what caused it, the cause of all last.
-fn causes<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+pub(crate) fn causes<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
     std::iter::successors(Some(error), |&error| match error.downcast_ref::<io::Error>() {
         // As its source it names the source of what it holds.
         Some(outer) => outer.get_ref().map(|inner| inner as _),
@@ -159,7 +200,7 @@ impl From<Status> for Error {
     fn from(status: Status) -> Self {
         match status.source().and_then(|source| source.downcast_ref::<Self>()) {
             Some(typed) => typed.clone(),
-            None => Self::of(status, "", String::new()),
+            None => Self::of(status, &Target::default(), String::new()),
         }
     }
 }
@@ -173,11 +214,25 @@ impl Deref for Error {
 }
 
 impl fmt::Display for Error {
+    /// What happened; then every broken field, what to do, and the ids to repeat a change and to ask with.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.kind {
-            Kind::Answered => write!(f, "{:?} {}: {} (call {})", self.code, self.reason_raw, self.message, self.call_id),
-            _ => f.write_str(&self.message),
+            Kind::Answered => write!(f, "{:?} {}: {}", self.code, self.reason_raw, self.message)?,
+            _ => f.write_str(&self.message)?,
         }
+        let several = if self.fields.len() > 1 { &*self.fields } else { &[] };
+        for broken in several {
+            write!(f, "\n  {}: {}", broken.field, broken.description)?;
+        }
+        if !self.advice().is_empty() {
+            write!(f, "\n  {}", self.advice())?;
+        }
+        for (name, id) in [("request_id", &self.request_id), ("call", &self.call_id)] {
+            if !id.is_empty() {
+                write!(f, "\n  {name} {id}")?;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -1,15 +1,20 @@
 use std::fmt;
 use std::future::Future;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderValue;
 use http::uri::Authority;
-use rustls::pki_types::{CertificateDer, pem::PemObject};
-use tonic::transport::{Certificate, ClientTlsConfig, Endpoint};
+use tonic::body::Body;
+use tonic::transport::Endpoint;
 use tonic::{Code, Status};
+use tower::{Layer, Service};
 
+use crate::channel::{Adapt, Attempts, BoxError, Channels, Wrap, boxed};
+use crate::error::Target;
+use crate::tls::{Pair, Tls};
 use crate::{Connection, Error};
 
 /// As in the other implementations of gRPC.
@@ -20,7 +25,6 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
 
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
 type Answer = Pin<Box<dyn Future<Output = Result<String, BoxError>> + Send>>;
 
 /// What names the caller of a call.
@@ -54,14 +58,17 @@ pub struct Gateway {
     /// Fails where what was given cannot be sent; `connect` says so.
     bearer: Result<Option<Bearer>, Error>,
     project: Option<String>,
-    authorities: Option<Vec<u8>>,
+    tls: Tls,
     plaintext: bool,
+    adapt: Vec<Adapt>,
+    wrap: Vec<Wrap>,
 }
 
 impl Gateway {
     /// The gateway at `host:port`.
     pub fn at(address: impl Into<String>) -> Self {
-        Self { address: address.into(), bearer: Ok(None), project: None, authorities: None, plaintext: false }
+        let (adapt, wrap) = (Vec::new(), Vec::new());
+        Self { address: address.into(), bearer: Ok(None), project: None, tls: Tls::default(), plaintext: false, adapt, wrap }
     }
 
     /// Sends a key that the gateway's operator has made.
@@ -88,7 +95,42 @@ impl Gateway {
 
     /// Trusts these certificate authorities (PEM) instead of the system's. Not together with [`plaintext`](Self::plaintext).
     pub fn authorities(mut self, pem: impl Into<Vec<u8>>) -> Self {
-        self.authorities = Some(pem.into());
+        self.tls.authorities = Some(pem.into());
+        self
+    }
+
+    /// Presents this certificate (PEM), with its key, to gateways that want one.
+    pub fn certificate(mut self, certificate: impl Into<Vec<u8>>, key: impl Into<Vec<u8>>) -> Self {
+        self.tls.pair = Some(Pair::Given { certificate: certificate.into(), key: key.into() });
+        self
+    }
+
+    /// As [`certificate`](Self::certificate), from files. When they have changed, the next call makes a new connection with what is
+    /// in them then; calls and streams under way stay with theirs. While the two do not fit, the old one is kept.
+    pub fn certificate_files(mut self, certificate: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
+        self.tls.pair = Some(Pair::Files { certificate: certificate.into(), key: key.into() });
+        self
+    }
+
+    /// Changes how the channel is made, such as its window sizes. It comes after what this package sets.
+    pub fn endpoint(mut self, adapt: impl Fn(Endpoint) -> Endpoint + Send + Sync + 'static) -> Self {
+        self.adapt.push(Arc::new(adapt));
+        self
+    }
+
+    /// Puts a layer of tower, such as an interceptor of tonic, around the channel. It sees each attempt of a call as it is sent: with
+    /// `request_id` and credential. The first layer sees it first. A [`Status`] that it fails with ends the attempt as if it had
+    /// come from the gateway.
+    pub fn layer<L, B>(mut self, layer: L) -> Self
+    where
+        L: Layer<Attempts> + Send + Sync + 'static,
+        L::Service: Service<http::Request<Body>, Response = http::Response<B>> + Clone + Send + Sync + 'static,
+        <L::Service as Service<http::Request<Body>>>::Future: Send + 'static,
+        <L::Service as Service<http::Request<Body>>>::Error: Into<BoxError>,
+        B: tonic::codegen::Body<Data = bytes::Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        self.wrap.insert(0, Arc::new(move |inner| boxed(layer.layer(inner))));
         self
     }
 
@@ -110,39 +152,31 @@ impl Gateway {
             return Err(Status::new(Code::FailedPrecondition, text).into());
         }
         let project = self.project.as_deref().map(project_id).transpose()?;
-        let endpoint = self.endpoint()?.connect_timeout(CONNECT_TIMEOUT);
-        let endpoint =
+        let mut endpoint = self.plain_endpoint()?.connect_timeout(CONNECT_TIMEOUT);
+        endpoint =
             endpoint.http2_keep_alive_interval(PING_INTERVAL).keep_alive_timeout(PING_TIMEOUT).keep_alive_while_idle(false);
-        Ok(Connection::new(endpoint.connect_lazy(), self.address, self.bearer?, project))
+        for adapt in &self.adapt {
+            endpoint = adapt(endpoint);
+        }
+        let tls = if self.plaintext { None } else { Some(self.tls) };
+        let channels = Channels::new(endpoint, tls, self.wrap).map_err(wrong)?;
+        let target = Target { address: self.address, plaintext: self.plaintext };
+        Ok(Connection::new(channels, target, self.bearer?, project))
     }
 
-    fn endpoint(&self) -> Result<Endpoint, Error> {
+    fn plain_endpoint(&self) -> Result<Endpoint, Error> {
         let usable = self.address.parse::<Authority>().is_ok_and(|parsed| parsed.port_u16().is_some());
         if !usable {
             return Err(wrong(format!("the address must be host:port, and is {:?}", self.address)));
         }
-        if self.plaintext && self.authorities.is_some() {
-            return Err(wrong("plaintext and authorities exclude each other: without TLS nobody's certificate is checked"));
+        if self.plaintext && (self.tls.authorities.is_some() || self.tls.pair.is_some()) {
+            return Err(wrong(
+                "plaintext and authorities or a certificate exclude each other: without TLS nobody shows or checks one",
+            ));
         }
         let scheme = if self.plaintext { "http" } else { "https" };
         let unusable = |error| wrong(format!("cannot connect to {}: {}", self.address, crate::error::chain(&error)));
-        let endpoint = Endpoint::from_shared(format!("{scheme}://{}", self.address)).map_err(unusable)?;
-        if self.plaintext {
-            return Ok(endpoint);
-        }
-        endpoint.tls_config(self.tls()?).map_err(unusable)
-    }
-
-    fn tls(&self) -> Result<ClientTlsConfig, Error> {
-        let Some(pem) = &self.authorities else {
-            return Ok(ClientTlsConfig::new().with_native_roots());
-        };
-        let found = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>();
-        if found.is_ok_and(|certificates| !certificates.is_empty()) {
-            Ok(ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem)))
-        } else {
-            Err(wrong("authorities: no certificate in what was given; it must be PEM"))
-        }
+        Endpoint::from_shared(format!("{scheme}://{}", self.address)).map_err(unusable)
     }
 }
 

@@ -13,22 +13,33 @@
 //! # }
 //! ```
 
+mod advice;
+mod channel;
 mod connection;
 mod error;
 mod gateway;
+mod lists;
+mod pages;
 mod policy;
 mod request_id;
 mod resumption;
 mod retry;
 mod retry_when_limited;
+mod tls;
+mod wait;
 mod watch;
+mod work;
 
+pub use channel::Attempts;
 pub use connection::Connection;
 pub use error::{Error, Failure, Kind};
 pub use gateway::Gateway;
+pub use lists::{List, Started};
+pub use pages::{Pages, Rows, pages, rows};
 pub use proto::{cbrgateway::v1, google};
 pub use request_id::DESCRIPTORS;
 pub use retry_when_limited::retry_when_limited;
+pub use wait::{Ended, FailedWork, TaskFailed, WaitError, Wanted};
 pub use watch::Watch;
 
 // The libraries whose types are in this API, in the versions that fit it.
@@ -61,3 +72,8 @@ mod proto {
         }
     }
 }
+
+/// The examples of README.md, as far as they are programs.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

@@ -2,14 +2,16 @@
 
 use std::env;
 use std::error::Error as StdError;
+use std::time::Duration;
 
 use cbrgateway::tonic::Status;
 use cbrgateway::v1::backup_service_client::BackupServiceClient;
 use cbrgateway::v1::checkpoint_service_client::CheckpointServiceClient;
 use cbrgateway::v1::protectability_service_client::ProtectabilityServiceClient;
 use cbrgateway::v1::vault_service_client::VaultServiceClient;
-use cbrgateway::v1::watch_tasks_response::Event;
-use cbrgateway::{Connection, Error, Gateway, Watch, v1};
+use cbrgateway::{Connection, Ended, Error, Gateway, WaitError, rows, v1};
+
+const LONG: Duration = Duration::from_secs(120);
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn StdError>> {
@@ -19,13 +21,13 @@ async fn main() -> Result<(), Box<dyn StdError>> {
         Err(_) => gateway.plaintext(),
     };
     if let Err(error) = tell(gateway.connect()?).await {
-        eprintln!("reason {:?}, fields {:?}, repeat after {:?}", error.reason, error.fields, error.retry_delay);
+        eprintln!("{error}");
         return Err(error.into());
     }
     Ok(())
 }
 
-async fn tell(connection: Connection) -> Result<(), Error> {
+async fn tell(connection: Connection) -> Result<(), WaitError> {
     let mut vaults = VaultServiceClient::new(connection.clone());
     let mut checkpoints = CheckpointServiceClient::new(connection.clone());
     let mut backups = BackupServiceClient::new(connection.clone());
@@ -49,8 +51,8 @@ async fn tell(connection: Connection) -> Result<(), Error> {
 
     let checkpoint = v1::CheckpointSpec { vault_id: vault_id.clone(), ..Default::default() };
     let request = v1::CreateCheckpointRequest { checkpoint: Some(checkpoint), ..Default::default() };
-    let made = checkpoints.create_checkpoint(request).await?.into_inner();
-    finish(&connection, "backup", made.submission).await?;
+    let (made, ended) = connection.run_and_wait(checkpoints.create_checkpoint(request), LONG).await?;
+    report("backup", &ended);
     let checkpoint_id = made.checkpoint.unwrap_or_default().id;
     let request = v1::ListBackupsRequest { checkpoint_id, ..Default::default() };
     let backup_id = backups.list_backups(request).await?.into_inner().backups.swap_remove(0).id;
@@ -58,43 +60,36 @@ async fn tell(connection: Connection) -> Result<(), Error> {
 
     let restore = Some(v1::RestoreSpec { server_id: server.id, ..Default::default() });
     let request = v1::RestoreBackupRequest { backup_id, restore, ..Default::default() };
-    let restored = backups.restore_backup(request).await?.into_inner();
-    finish(&connection, "restore", restored.submission).await?;
+    let (_, ended) = connection.run_and_wait(backups.restore_backup(request), LONG).await?;
+    report("restore", &ended);
 
     let request = v1::DeleteVaultRequest { vault_id, force: true, ..Default::default() };
-    let deleted = vaults.delete_vault(request).await?.into_inner();
-    finish(&connection, "deletion", deleted.submission).await
+    let (_, ended) = connection.run_and_wait(vaults.delete_vault(request), LONG).await?;
+    report("deletion", &ended);
+    Ok(())
 }
 
 async fn free_server(connection: &Connection) -> Result<v1::Protectable, Error> {
     let request = v1::ListProtectablesRequest { protectable_type: v1::ProtectableType::Server.into(), ..Default::default() };
-    let found = ProtectabilityServiceClient::new(connection.clone()).list_protectables(request).await?.into_inner();
-    let is_free =
-        |server: &v1::Protectable| server.protectable.as_ref().is_some_and(|state| state.result && state.vault.is_none());
-    found.instances.into_iter().find(is_free).ok_or_else(|| Status::not_found("no server is free").into())
-}
-
-/// Follows what a call has started to its end.
-async fn finish(connection: &Connection, title: &str, started: Option<v1::Submission>) -> Result<(), Error> {
-    let started = started.unwrap_or_default();
-    for left in started.skipped_resources {
-        println!("{title} skipped by CBR: {} {} {}", left.id, left.code, left.reason);
-    }
-    let submission_ids = vec![started.id];
-    let filter = Some(v1::TaskFilter { submission_ids, ..Default::default() });
-    let request = v1::WatchTasksRequest { filter, end_when_all_terminal: true, ..Default::default() };
-    let mut watch = Watch::new(connection.clone(), request);
-    while let Some(event) = watch.message().await? {
-        match event.event {
-            Some(Event::Update(update)) => println!("{title} {} %", progress(&update.task.unwrap_or_default())),
-            Some(Event::Terminal(end)) => println!("{title} {:?}", end.task.unwrap_or_default().status()),
-            _ => {}
+    let inventory = ProtectabilityServiceClient::new(connection.clone());
+    let mut servers = rows(request, move |request| {
+        let mut inventory = inventory.clone();
+        async move { inventory.list_protectables(request).await }
+    });
+    while let Some(server) = servers.try_next().await? {
+        if server.protectable.as_ref().is_some_and(|state| state.result && state.vault.is_none()) {
+            return Ok(server);
         }
     }
-    Ok(())
+    Err(Status::not_found("no server is free").into())
 }
 
-fn progress(task: &v1::Task) -> i32 {
-    let common = task.details.as_ref().and_then(|details| details.common.as_ref());
-    common.map_or(0, v1::TaskCommon::progress_percent)
+/// Tells what has become of the work.
+fn report(title: &str, ended: &Ended) {
+    for left in &ended.skipped {
+        println!("{title} skipped by CBR: {} {} {}", left.id, left.code, left.reason);
+    }
+    for task in &ended.tasks {
+        println!("{title} {:?}", task.status());
+    }
 }

@@ -1,6 +1,7 @@
 //! One test for each check of the frame.
 
 mod stage;
+mod surface;
 mod vectors;
 
 use std::net::TcpListener;
@@ -9,12 +10,11 @@ use std::time::{Duration, Instant};
 use cbrgateway::tonic::{Code, Request};
 use cbrgateway::v1;
 use cbrgateway::v1::checkpoint_service_client::CheckpointServiceClient;
-use cbrgateway::v1::protectability_service_client::ProtectabilityServiceClient;
 use cbrgateway::v1::task_service_client::TaskServiceClient;
 use cbrgateway::v1::vault_service_client::VaultServiceClient;
 use cbrgateway::v1::watch_tasks_response::Event;
 use cbrgateway::{Error, Gateway, Kind, Watch, retry_when_limited};
-use stage::{ask, connect, failed, gateway, new_vault, passed, pem, script, told};
+use stage::{ask, connect, failed, gateway, new_vault, passed, pem, protected_vault, script, told};
 use tokio::time::timeout;
 
 fn list() -> v1::ListVaultsRequest {
@@ -167,16 +167,7 @@ async fn deadline() -> Result<(), Error> {
 #[tokio::test]
 async fn watch() -> Result<(), Error> {
     let connection = connect();
-    let asked = v1::ListProtectablesRequest { protectable_type: v1::ProtectableType::Server.into(), ..Default::default() };
-    let found = ProtectabilityServiceClient::new(connection.clone()).list_protectables(asked).await?.into_inner();
-    let server = found.instances.first().expect("there is a server");
-    let mut request = new_vault("rust-watch");
-    let spec = request.vault.get_or_insert_default();
-    spec.billing = Some(stage::billing(200));
-    spec.resources = vec![v1::ResourceRef { id: server.id.clone(), r#type: server.r#type.clone(), ..Default::default() }];
-    let mut vaults = VaultServiceClient::new(connection.clone());
-    let vault_id = vaults.create_vault(request).await?.into_inner().vault.expect("a vault was made").id;
-
+    let vault_id = protected_vault(&connection, "rust-watch").await?;
     let checkpoint = Some(v1::CheckpointSpec { vault_id: vault_id.clone(), ..Default::default() });
     let backup = v1::CreateCheckpointRequest { checkpoint, ..Default::default() };
     let made = CheckpointServiceClient::new(connection.clone()).create_checkpoint(backup).await?.into_inner();
@@ -195,6 +186,7 @@ async fn watch() -> Result<(), Error> {
         }
     }
     assert_eq!(ends, [v1::TaskStatus::Succeeded]);
+    let mut vaults = VaultServiceClient::new(connect());
     vaults.delete_vault(v1::DeleteVaultRequest { vault_id, force: true, ..Default::default() }).await?;
     passed("watch");
     Ok(())

@@ -6,6 +6,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use cbrgateway::tonic::{Code, Response, Status};
+use cbrgateway::v1::protectability_service_client::ProtectabilityServiceClient;
+use cbrgateway::v1::vault_service_client::VaultServiceClient;
 use cbrgateway::{Connection, Error, Gateway, v1};
 
 /// A variable of the frame.
@@ -64,6 +66,20 @@ pub(crate) fn billing(size_gib: i32) -> v1::BillingSpec {
 pub(crate) fn new_vault(name: &str) -> v1::CreateVaultRequest {
     let vault = v1::VaultSpec { name: name.into(), billing: Some(billing(100)), ..Default::default() };
     v1::CreateVaultRequest { vault: Some(vault), ..Default::default() }
+}
+
+/// A vault that holds a server; answers its id.
+pub(crate) async fn protected_vault(connection: &Connection, name: &str) -> Result<String, Error> {
+    let asked = v1::ListProtectablesRequest { protectable_type: v1::ProtectableType::Server.into(), ..Default::default() };
+    let found = ProtectabilityServiceClient::new(connection.clone()).list_protectables(asked).await?.into_inner();
+    let is_free = |server: &&v1::Protectable| server.protectable.as_ref().is_some_and(|state| state.vault.is_none());
+    let server = found.instances.iter().find(is_free).expect("there is a server");
+    let mut request = new_vault(name);
+    let spec = request.vault.get_or_insert_default();
+    spec.billing = Some(billing(200));
+    spec.resources = vec![v1::ResourceRef { id: server.id.clone(), r#type: server.r#type.clone(), ..Default::default() }];
+    let made = VaultServiceClient::new(connection.clone()).create_vault(request).await?.into_inner();
+    Ok(made.vault.expect("a vault was made").id)
 }
 
 /// The error of a call that must fail with this code; its text has these words.
