@@ -145,9 +145,7 @@ impl Resumption {
         match error.code {
             Code::Unavailable | Code::Aborted | Code::Cancelled => true,
             // The places of lost streams are still taken for a while.
-            Code::ResourceExhausted => {
-                !self.request.resume_token.is_empty() || error.reason == ErrorReason::Overloaded
-            }
+            Code::ResourceExhausted => !self.request.resume_token.is_empty() || error.reason == ErrorReason::Overloaded,
             // Something between the gateway and us.
             Code::Internal | Code::Unknown => error.kind != Kind::Answered,
             _ => false,
