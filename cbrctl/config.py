@@ -11,6 +11,7 @@ import click
 from cbrctl import contexts
 from cbrctl.contexts import Context, Contexts
 from cbrctl.failures import NOT_FOUND, USAGE, Failed
+from cbrctl.options import known_contexts
 
 _FILE: Final = click.Path(path_type=Path, dir_okay=False)
 
@@ -24,7 +25,7 @@ def config() -> None:
 
 
 @config.command("set")
-@click.argument("name")
+@click.argument("name", shell_complete=known_contexts)
 @click.option("--address", metavar="HOST:PORT", help="Address of the gateway.")
 @click.option("--plaintext/--tls", default=None, help="Whether the connection is not encrypted.")
 @click.option("--project", metavar="ID", help="Project to act in; '' for the tenant's default one.")
@@ -45,7 +46,7 @@ def set_context(name: str, **given: Any) -> None:  # noqa: ANN401 - as declared 
 
 
 @config.command()
-@click.argument("name")
+@click.argument("name", shell_complete=known_contexts)
 def use(name: str) -> None:
     """Use this context where none is named."""
     known = _known()
@@ -62,7 +63,7 @@ def list_contexts() -> None:
 
 
 @config.command()
-@click.argument("name")
+@click.argument("name", shell_complete=known_contexts)
 def delete(name: str) -> None:
     """Delete a context from the file. Nothing else is touched."""
     known = _known()

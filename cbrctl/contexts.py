@@ -61,15 +61,19 @@ def path() -> Path:
 
 def load() -> Contexts:
     """None at all if there is no file. Raises ValueError for one that cannot be used."""
-    import tomllib
-
     where = path()
     try:
-        data = tomllib.loads(where.read_text("utf-8"))
+        text = where.read_text("utf-8")
     except FileNotFoundError:
         return Contexts("", {})
     except OSError as error:
         raise ValueError(f"{where} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise ValueError(f"{where} is not UTF-8 text: {error}") from error
+    import tomllib
+
+    try:
+        data = tomllib.loads(text)
     except ValueError as error:
         raise ValueError(f"{where} is not TOML: {error}") from error
     found = data.get("contexts", {})

@@ -5,6 +5,7 @@ from typing import Any, Final
 import click
 
 from cbrctl import index
+from cbrctl.fields import Named
 from cbrctl.index import Verb
 from cbrctl.options import Command, context_of, taking_reach, taking_show
 from cbrctl.verbs import look_of
@@ -29,7 +30,7 @@ def backup() -> None:
 
 
 @backup.command("now")
-@click.argument("vault", metavar="VAULT")
+@click.argument("vault", metavar="VAULT", type=Named("vaults"))
 @click.option(
     "--resource", "resources", multiple=True, metavar="ID", help="Only this one; may be repeated."
 )
@@ -55,7 +56,7 @@ def now(ctx: click.Context, /, vault: str, **typed: Any) -> None:  # noqa: ANN40
 
 
 @click.command()
-@click.argument("backup", metavar="BACKUP")
+@click.argument("backup", metavar="BACKUP", type=Named("backups"))
 @click.option(
     "--to",
     "target",

@@ -13,8 +13,20 @@ from cbrctl.failures import NOT_FOUND, Failed
 _WIDTH: Final = 100
 
 
+def _known(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
+    """Names of messages and enums, and of fields behind a dot."""
+    above, dot, start = incomplete.rpartition(".")
+    if not dot:
+        return [name for name in index.messages() if name.startswith(start)]
+    first, *path = above.split(".")
+    at = index.messages().get(first, {})
+    for part in path:
+        at = index.messages().get(at.get("fields", {}).get(part, {}).get("type", ""), {})
+    return [f"{above}.{name}" for name in at.get("fields", {}) if name.startswith(start)]
+
+
 @click.command()
-@click.argument("what", metavar="NAME[.FIELD...]")
+@click.argument("what", metavar="NAME[.FIELD...]", shell_complete=_known)
 def explain(what: str) -> None:
     """Explain a message, a field, an enum or an RPC: VaultSpec.billing, VaultStatus, GetVault."""
     first, *path = what.split(".")

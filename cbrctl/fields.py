@@ -47,9 +47,9 @@ class Word(click.ParamType[str]):
 class Named(click.ParamType[str]):
     """The id of an object, or its name. Completion asks the gateway which there are."""
 
-    def __init__(self, given: Given) -> None:
+    def __init__(self, group: str) -> None:
         self.name = "id or name"
-        self._group = given.group
+        self._group = group
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str | None:
         return None if isinstance(param, click.Argument) else "ID|NAME"
@@ -162,7 +162,7 @@ def type_of(given: Given) -> click.ParamType[Any]:
         case "enum":
             return Word(given)
         case "text":
-            return Named(given) if given.group else click.STRING
+            return Named(given.group) if given.group else click.STRING
     return _PARSED[given.kind]
 
 

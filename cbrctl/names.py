@@ -15,11 +15,6 @@ PAGE: Final = 200
 _SHOWN: Final = 5
 
 
-def snake(name: str) -> str:
-    """`BackupShare` -> `backup_share`."""
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
-
-
 def is_id(text: str) -> bool:
     return _ID.fullmatch(text) is not None
 

@@ -29,7 +29,12 @@ def reaching(*, hidden: bool = False) -> list[click.Parameter]:
         return click.Option(names, hidden=hidden, **more)
 
     return [
-        option("--context", metavar="NAME", help="Context of `cbrctl config`. [CBRCTL_CONTEXT]"),
+        option(
+            "--context",
+            metavar="NAME",
+            shell_complete=known_contexts,
+            help="Context of `cbrctl config`. [CBRCTL_CONTEXT]",
+        ),
         option(
             "--address",
             metavar="HOST:PORT",
@@ -54,6 +59,15 @@ def reaching(*, hidden: bool = False) -> list[click.Parameter]:
         option("--certificate-file", type=_FILE, help="Certificate (PEM) of the caller."),
         option("--key-file", type=_FILE, help="Its key (PEM)."),
     ]
+
+
+def known_contexts(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
+    """For completion; none of a file that cannot be used."""
+    try:
+        known = contexts.load()
+    except ValueError:
+        return []
+    return [name for name in known.by_name if name.startswith(incomplete)]
 
 
 def taking_reach(command: Command) -> Command:

@@ -3,7 +3,7 @@
 import importlib
 import os
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any
 
 # What matters in the lines of gRPC's core reaches us as errors.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
@@ -12,18 +12,13 @@ import grpc
 from cbrgateway.v1.task_pb2 import WatchTasksRequest, WatchTasksResponse
 from cbrgateway.v1.task_pb2_grpc import TaskServiceStub
 from cbrgateway_client import CallError, Gateway, Kind, watch_tasks
-from google.protobuf import json_format
-from google.protobuf.message import Message
-from google.protobuf.message_factory import GetMessageClass
 
 from cbrctl.advice import advice
 from cbrctl.contexts import Context
 from cbrctl.failures import Refusal, Violation
-from cbrctl.names import snake
+from cbrctl.messages import Prepared, prepared
 from cbrctl.plain import plain
 from cbrctl.transport import Data
-
-_PACKAGE: Final = "cbrgateway.v1"
 
 
 class OverGrpc:
@@ -45,16 +40,16 @@ class OverGrpc:
             raise ValueError(f"{error.filename}: {error.strerror}") from error
 
     def call(self, rpc: str, request: Data, deadline_s: float | None = None) -> dict[str, Any]:
-        method, message = self._prepared(rpc, request)
+        ready = prepared(rpc, request)
         try:
-            return plain(method(message, timeout=deadline_s))
+            return plain(self._method(rpc, ready)(ready.message, timeout=deadline_s))
         except CallError as error:
             raise self._refusal(error) from error
 
     def stream(self, rpc: str, request: Data) -> Iterator[dict[str, Any]]:
-        method, message = self._prepared(rpc, request)
+        ready = prepared(rpc, request)
         try:
-            yield from map(plain, method(message))
+            yield from map(plain, self._method(rpc, ready)(ready.message))
         except grpc.RpcError as error:
             raise self._refusal(CallError.of(error)) from error
 
@@ -71,20 +66,10 @@ class OverGrpc:
     def close(self) -> None:
         self._channel.close()
 
-    def _prepared(self, rpc: str, request: Data) -> tuple[Any, Message]:
-        """The method of the generated stub, and the message. Raises ValueError for what the request
-        has no field for.
-        """
+    def _method(self, rpc: str, ready: Prepared) -> Any:  # noqa: ANN401 - of the generated stub
         service, name = rpc.split("/")
-        module = f"{_PACKAGE}.{snake(service.removesuffix('Service'))}_pb2"
-        messages, stubs = (importlib.import_module(each) for each in (module, f"{module}_grpc"))
-        declared = messages.DESCRIPTOR.services_by_name[service].methods_by_name[name]
-        message = GetMessageClass(declared.input_type)()
-        try:
-            json_format.ParseDict(dict(request), message)
-        except json_format.ParseError as error:
-            raise ValueError(f"The request cannot be sent: {error}") from error
-        return getattr(getattr(stubs, f"{service}Stub")(self._channel), name), message
+        stubs = importlib.import_module(f"{ready.module}_grpc")
+        return getattr(getattr(stubs, f"{service}Stub")(self._channel), name)
 
     def _refusal(self, error: CallError) -> Refusal:
         return Refusal(

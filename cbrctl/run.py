@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import click
 
-from cbrctl import names, output
+from cbrctl import names, output, remembered
 from cbrctl.cells import at
 from cbrctl.contexts import Context
 from cbrctl.failures import INTERRUPTED, REFUSED, USAGE, Failed, Refusal
@@ -86,6 +86,8 @@ def carry_out(verb: Verb, request: dict[str, Any], how: How, transport: Transpor
 
         confirm(verb, request, transport)
     answer = called(verb, request, how.deadline_s, transport)
+    if not verb.read:
+        remembered.forget(how.context)
     output.show_answer(how.look, answer, _objects(verb, answer))
     missing = LeftOut()
     missing.hear(answer)

@@ -4,11 +4,19 @@ import sys
 
 import click
 
+from cbrctl.fields import Named
 from cbrctl.options import context_of, taking_reach
 
 
 @click.command("watch")
-@click.option("--task", "task_ids", multiple=True, metavar="ID", help="This task; may be repeated.")
+@click.option(
+    "--task",
+    "task_ids",
+    multiple=True,
+    metavar="ID",
+    type=Named("tasks"),
+    help="This task; may be repeated.",
+)
 @click.option(
     "--submission",
     "submission_ids",
@@ -16,7 +24,14 @@ from cbrctl.options import context_of, taking_reach
     metavar="ID",
     help="The tasks of this submission; may be repeated.",
 )
-@click.option("--vault", "vault", default="", metavar="ID|NAME", help="Tasks in this vault.")
+@click.option(
+    "--vault",
+    "vault",
+    default="",
+    metavar="ID|NAME",
+    type=Named("vaults"),
+    help="Tasks in this vault.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One event per line, as JSON, for scripts.")
 @click.option(
     "--reconnect-timeout",

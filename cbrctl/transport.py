@@ -39,6 +39,10 @@ def connect(context: "Context") -> Transport:
 
     What carries calls is loaded here and not before, since that is most of what a command costs.
     """
+    from cbrctl.over_http2 import OverHttp2, can_reach
+
+    if can_reach(context):
+        return OverHttp2(context)
     from cbrctl.over_grpc import OverGrpc
 
     return OverGrpc(context)

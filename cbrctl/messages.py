@@ -1,0 +1,49 @@
+"""From an RPC and plain data to the message of its request."""
+
+import importlib
+import re
+from dataclasses import dataclass
+from typing import Any, Final
+
+from google.protobuf import descriptor_pb2, json_format
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+
+from cbrctl.transport import Data
+
+PACKAGE: Final = "cbrgateway.v1"
+_NO_SIDE_EFFECTS: Final = descriptor_pb2.MethodOptions.NO_SIDE_EFFECTS
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A call that can be sent. `module`: of the generated messages. `read`: it changes nothing."""
+
+    module: str
+    message: Message
+    answer: type[Message]
+    read: bool
+
+
+def prepared(rpc: str, request: Data) -> Prepared:
+    """Raises ValueError for what the request has no field for."""
+    service, name = rpc.split("/")
+    module = f"{PACKAGE}.{snake(service.removesuffix('Service'))}_pb2"
+    messages: Any = importlib.import_module(module)
+    declared = messages.DESCRIPTOR.services_by_name[service].methods_by_name[name]
+    message = GetMessageClass(declared.input_type)()
+    try:
+        json_format.ParseDict(dict(request), message)
+    except json_format.ParseError as error:
+        raise ValueError(f"The request cannot be sent: {error}") from error
+    return Prepared(
+        module,
+        message,
+        GetMessageClass(declared.output_type),
+        declared.GetOptions().idempotency_level == _NO_SIDE_EFFECTS,
+    )
+
+
+def snake(name: str) -> str:
+    """`BackupShare` -> `backup_share`."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
