@@ -105,14 +105,16 @@ def _free(flags: Mapping[str, str], unasked: Iterable[str]) -> dict[str, str]:
 
 def _refusal(flags: Mapping[str, str], taken: Collection[str]) -> click.ClickException:
     """One line for each flag whose address is taken."""
-    return click.ClickException(
-        "\n".join(
-            f"cannot listen on {address}: the port is taken, or the address is not one of this"
-            f" machine. Choose another one with {flag}"
-            for flag, address in flags.items()
-            if address in taken
-        )
-    )
+    lines = [
+        f"cannot listen on {address}: the port is taken, or the address is not one of this"
+        f" machine. Choose another one with {flag}"
+        for flag, address in flags.items()
+        if address in taken
+    ]
+    if len(lines) > 1:
+        base = '--port-base 6001, which takes 6001 to 6005: make run ARGS="--port-base 6001"'
+        lines.append(f"Or choose all at once, such as by {base}")
+    return click.ClickException("\n".join(lines))
 
 
 def _from_base(ctx: click.Context, port_base: int) -> dict[str, str]:

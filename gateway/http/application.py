@@ -28,6 +28,10 @@ _GRPC_WEB: Final = (
 )
 _UNARY: Final = (_JSON, "application/proto", *_GRPC_WEB)
 _STREAM: Final = ("application/connect+json", "application/connect+proto", *_GRPC_WEB)
+_NOTHING: Final = (
+    "There is nothing here: calls are POST /cbrgateway.v1.<Service>/<RPC>, and /openapi.json lists"
+    " them."
+)
 _ENVELOPE: Final = 5
 _CLOSE: Final = (b"connection", b"close")
 
@@ -76,7 +80,7 @@ class Application:
         elif (path, method) == (_API, "GET"):
             await respond(send, 200, await self._described())
         elif not ours(path):
-            await refuse(send, 404, "unimplemented", "There is nothing here; see docs/http.md.")
+            await refuse(send, 404, "unimplemented", _NOTHING)
         elif method == "OPTIONS":
             await respond(send, 204, b"", self._cors.preflight())
         elif method != "POST":

@@ -10,12 +10,13 @@ import grpc
 from connectrpc.code import Code
 from connectrpc.errors import ConnectError
 from connectrpc.request import RequestContext
+from google.protobuf.message import DecodeError, Message
 from google.rpc import error_details_pb2, status_pb2
 
 from gateway.errors import GatewayError, field_invalid
 from gateway.http.asgi import Scope
 from gateway.http.body import Body
-from gateway.http.errors import connect_error
+from gateway.http.errors import connect_error, deadline_passed
 from gateway.http.hand_over import HandOver
 from gateway.http.json_form import from_json, to_json
 from gateway.rpc.context import Metadata
@@ -81,11 +82,16 @@ class HttpContext:
             gone = isinstance(error, ConnectError) and error.code in _GONE
             if error is None or gone or self._request.done():
                 await self._left()
-                return
-            text = error.message if isinstance(error, ConnectError) else "it cannot be read"
-            self._fail(field_invalid("", text, "encoding"))
-        if error is not None:
+            else:
+                text = error.message if isinstance(error, ConnectError) else "it cannot be read"
+                self._fail(field_invalid("", text, "encoding"))
+        if error is None:
+            return
+        await asyncio.wait({self._call})
+        if not self._call.cancelled():
             await self.answer()
+        elif isinstance(error, ConnectError) and error.code is Code.DEADLINE_EXCEEDED:
+            raise deadline_passed(self._binding, self._asked())
 
     def give(self, request: bytes) -> None:
         """The request has arrived."""
@@ -96,8 +102,10 @@ class HttpContext:
 
     async def answer(self) -> bytes:
         """Of a unary call, as its caller wants it. Raises ConnectError."""
+        # Not awaited itself, so that a deadline ends the call only where `end` knows of it.
+        await asyncio.wait({self._call})
         try:
-            answer = await self._call
+            answer = self._call.result()
         except grpc.aio.AbortError:
             assert self._refusal is not None
             raise connect_error(self._refusal) from None
@@ -161,6 +169,18 @@ class HttpContext:
     async def _left(self) -> None:
         self._call.cancel()
         await asyncio.wait({self._call})
+
+    def _asked(self) -> Message | None:
+        """The request, as far as it has arrived and can be read."""
+        known = self._request.done() and not self._request.cancelled()
+        if self._binding is None or not known or self._request.exception() is not None:
+            return None
+        kind = self._binding.request_type
+        try:
+            data = self._request.result()
+            return from_json(data, kind) if self._json else kind.FromString(data)
+        except (GatewayError, DecodeError):
+            return None
 
     def _fail(self, problem: GatewayError) -> None:
         if not self._request.done():

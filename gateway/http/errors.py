@@ -6,11 +6,13 @@ from typing import Any
 from connectrpc.code import Code
 from connectrpc.errors import ConnectError, ErrorDetail
 from google.protobuf import any_pb2, json_format
+from google.protobuf.message import Message
 from google.rpc import status_pb2
 from protobuf.wkt import Any as Packed
 from protobuf.wkt import Struct
 
 from gateway.http.codes import code_name
+from gateway.upstream.declaration import Binding
 
 
 class _Detail(ErrorDetail):
@@ -30,3 +32,20 @@ class _Detail(ErrorDetail):
 def connect_error(status: status_pb2.Status) -> ConnectError:
     details = [_Detail(each) for each in status.details]
     return ConnectError(Code(code_name(status.code)), status.message, details)
+
+
+def deadline_passed(binding: Binding | None, request: Message | None) -> ConnectError:
+    """What the caller of a call is told whose deadline has ended it."""
+    if binding is None or binding.reads:
+        text = "The deadline has passed. Give the call more time."
+    elif request_id := getattr(request, "request_id", ""):
+        text = (
+            "The deadline has passed, and the change may have been made. Repeat it with the same"
+            f" request_id, {request_id}: then it is made once."
+        )
+    else:
+        text = (
+            "The deadline has passed, and the change may have been made. Look before you repeat it;"
+            " with a request_id in the request a repeat is made once."
+        )
+    return ConnectError(Code.DEADLINE_EXCEEDED, text)

@@ -75,7 +75,9 @@ class TenantDirectory:
         Raises AuthenticationError, also for what may be an API key that is not known.
         """
         if not looks_like_token(text):
-            raise AuthenticationError("the API key is not known")
+            raise AuthenticationError(
+                "the API key is not known; check it, or ask this gateway's operator for one"
+            )
         issuer, subject, until = await self._tokens.verified(text)
         principal = self._principals.get(("jwt", issuer, subject))
         if principal is None:

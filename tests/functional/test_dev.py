@@ -297,6 +297,7 @@ def test_all_taken_ports_are_named_at_once() -> None:
         r"cannot listen on 127\.0\.0\.1:(\d+): .* with (--\S+)$", done.stderr, re.MULTILINE
     )
     assert found == [(str(ports[1]), "--emulator-listen"), (str(ports[0]), "--listen")]
+    assert 'make run ARGS="--port-base 6001"' in done.stderr.splitlines()[-1]
 
 
 def test_one_address_given_twice_is_taken() -> None:
