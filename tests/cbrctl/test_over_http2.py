@@ -42,7 +42,7 @@ def loaded(environ, arguments, modules, **more):
         check=True,
         env=environ | more,
     )
-    return done.stdout, json.loads(done.stderr.replace("'", '"').strip())
+    return done.stdout, json.loads(done.stderr.splitlines()[-1].replace("'", '"'))
 
 
 def test_a_read_loads_nothing_heavy_and_a_change_does(environ):
