@@ -7,13 +7,16 @@ import math
 import socket
 import time
 from collections.abc import Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.events import ConnectionTerminated, DataReceived, StreamEnded, StreamReset, TrailersReceived
 
 from cbrctl.contexts import Context
+
+if TYPE_CHECKING:
+    from ssl import SSLContext
 
 Headers = Sequence[tuple[str, str]]
 _CHUNK: Final = 65_536
@@ -32,10 +35,11 @@ class Connection:
         host, _, port = context.address.rpartition(":")
         self._scheme = "http" if context.plaintext else "https"
         self._authority = context.address
-        address = (host.strip("[]"), int(port))
-        self._socket = socket.create_connection(address, _left(deadline))
-        if not context.plaintext:
-            self._encrypt(context, address[0])
+        host = host.strip("[]")
+        tls = None if context.plaintext else _tls(context)
+        self._socket = socket.create_connection((host, int(port)), _left(deadline))
+        if tls is not None:
+            self._socket = tls.wrap_socket(self._socket, server_hostname=host)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._h2 = H2Connection(H2Configuration())
         self._h2.initiate_connection()
@@ -81,14 +85,15 @@ class Connection:
                     case StreamReset() | ConnectionTerminated():
                         return None
 
-    def _encrypt(self, context: Context, host: str) -> None:
-        import ssl
 
-        settings = ssl.create_default_context(cafile=context.ca_file)
-        settings.set_alpn_protocols(["h2"])
-        if context.certificate_file and context.key_file:
-            settings.load_cert_chain(context.certificate_file, context.key_file)
-        self._socket = settings.wrap_socket(self._socket, server_hostname=host)
+def _tls(context: Context) -> "SSLContext":
+    import ssl
+
+    settings = ssl.create_default_context(cafile=context.ca_file)
+    settings.set_alpn_protocols(["h2"])
+    if context.certificate_file and context.key_file:
+        settings.load_cert_chain(context.certificate_file, context.key_file)
+    return settings
 
 
 def _left(deadline: float) -> float:

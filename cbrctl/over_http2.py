@@ -86,6 +86,8 @@ class OverHttp2:
 
     def _over_grpc(self) -> Transport:
         if self._grpc is None:
+            if self._connection is not None:
+                self._connection.close()
             from cbrctl.over_grpc import OverGrpc
 
             self._grpc = OverGrpc(self._context)

@@ -200,8 +200,9 @@ class Vaults(grpc.GenericRpcHandler):
         self.seen.append((dict(call.invocation_metadata()), call.auth_context()))
         if len(self.seen) <= self.refusals:
             call.abort(grpc.StatusCode.UNAVAILABLE, "not now")
-        more = vault_pb2.Vault(id="a", description="x" * 500_000)
-        return vault_pb2.ListVaultsResponse(vaults=[more]).SerializeToString()
+        answer = vault_pb2.ListVaultsResponse()
+        answer.vaults.add(id="a", description="x" * 500_000)
+        return answer.SerializeToString()
 
 
 @pytest.fixture
