@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-_ADDRESS: Final = re.compile(r"  (gRPC|health|emulator) +(\S+)")
+_ADDRESS: Final = re.compile(r"  (gRPC|health|HTTP|emulator) +(\S+)")
 _FLAGS: Final = (
     "--listen",
     "--health-listen",
@@ -23,12 +23,13 @@ _STOP_S: Final = 5
 class Launched:
     """A process that serves, and what it printed so far.
 
-    `emulator` is a URL, the others are `host:port`.
+    `http` and `emulator` are URLs, the others are `host:port`.
     """
 
     process: subprocess.Popen[str]
     address: str
     health: str
+    http: str
     emulator: str
     banner: str
 
@@ -45,7 +46,14 @@ def launched(*options: str) -> Iterator[Launched]:
         try:
             banner = _banner(process)
             known = dict(_ADDRESS.findall(banner))
-            yield Launched(process, known["gRPC"], known["health"], known["emulator"], banner)
+            yield Launched(
+                process,
+                known["gRPC"],
+                known["health"],
+                known["HTTP"],
+                known["emulator"],
+                banner,
+            )
         finally:
             process.terminate()
             try:
