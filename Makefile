@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 STAMPS := $(VENV)/stamps
 TOOLS := $(VENV)/deploy
 SITE := $(VENV)/site
+OPENAPI := $(VENV)/openapi
 HELM := helm.sh/helm/v3/cmd/helm@v3.22.0
 KUSTOMIZE := sigs.k8s.io/kustomize/kustomize/v5@v5.8.1
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
@@ -127,6 +128,7 @@ lock: $(STAMPS)/dev ## Renew the lock files after a change of dependencies; add 
 	@$(COMPILE) -c requirements-dev.lock --no-annotate -o requirements-devstack.lock devstack/pyproject.toml
 	@$(COMPILE) --group build -c requirements-dev.lock --no-annotate -o requirements-build.lock
 	@$(COMPILE) --group deploy --no-annotate -o requirements-deploy.lock
+	@$(COMPILE) --group openapi --no-annotate -o requirements-openapi.lock
 	@$(COMPILE) --group site --no-annotate -o requirements-site.lock
 
 .PHONY: docs
@@ -149,6 +151,10 @@ release: $(STAMPS)/dev $(STAMPS)/deploy ## Build what a release has into dist/re
 .PHONY: test-sdks
 test-sdks: $(STAMPS)/dev ## Test the emulator with the SDKs that others keep: Go, Java, Open Telekom Cloud's
 	@$(BIN)/python -m pytest sdks
+
+.PHONY: test-openapi
+test-openapi: $(STAMPS)/dev $(STAMPS)/openapi ## Have schemathesis call the HTTP listener by its OpenAPI document; takes two minutes
+	@$(BIN)/python -m scripts.fuzz_openapi $(OPENAPI)/bin/schemathesis
 
 .PHONY: bench
 bench: $(STAMPS)/dev ## Measure throughput and latency; one row in under a minute: ONLY=get, list, create, envoy or tracing
@@ -174,6 +180,11 @@ $(STAMPS)/run: requirements.lock requirements-devstack.lock requirements-build.l
 $(STAMPS)/deploy: requirements-deploy.lock | $(BIN)/python
 	@$(BIN)/python -m venv $(TOOLS)
 	@$(TOOLS)/bin/python -m pip --disable-pip-version-check install --quiet --require-hashes -r requirements-deploy.lock
+	@mkdir -p $(STAMPS) && touch $@
+
+$(STAMPS)/openapi: requirements-openapi.lock | $(BIN)/python
+	@$(BIN)/python -m venv $(OPENAPI)
+	@$(OPENAPI)/bin/python -m pip --disable-pip-version-check install --quiet --require-hashes -r requirements-openapi.lock
 	@mkdir -p $(STAMPS) && touch $@
 
 $(STAMPS)/site: requirements-site.lock | $(BIN)/python

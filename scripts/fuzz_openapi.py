@@ -1,7 +1,7 @@
 """Has schemathesis call a gateway of its own by the OpenAPI document: every RPC that is no stream,
 with requests that are of their schema and with such as are not.
 
-    python scripts/fuzz_openapi.py SCHEMATHESIS
+    python -m scripts.fuzz_openapi SCHEMATHESIS
 
 Each answer must be one that the document has, never a 5xx, and what breaks a schema is refused.
 Bounded by time; the seed is told by schemathesis, for a failure that is to be seen again.

@@ -49,7 +49,9 @@ def from_json(data: bytes, kind: type[Message]) -> Message:
         text = "the body is not one JSON object in UTF-8 with each name once; send {} for no fields"
         raise field_invalid("", text, "encoding")
     try:
-        return json_format.ParseDict(fields, kind())
+        message = json_format.ParseDict(fields, kind())
+        if not any(_no_values(fields, kind.DESCRIPTOR)):
+            return message
     except (json_format.ParseError, RecursionError):
         pass
     found = list(_wrong(fields, kind.DESCRIPTOR, ""))[:MAX_VIOLATIONS]
@@ -70,6 +72,29 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_number(_word: str) -> NoReturn:
     raise ValueError("JSON has no such number")
+
+
+def _no_values(fields: dict[str, Any], kind: Any) -> Iterator[bool]:  # noqa: ANN401 - descriptors have two types
+    """Whether what is given for an enum is none of its values, for each field of a message that
+    protobuf takes: it makes a number of `true`, of 1.5 and of "1".
+    """
+    for name, value in fields.items():
+        fd = kind.fields_by_camelcase_name.get(name) or kind.fields_by_name[name]
+        inner = fd.message_type
+        rows = value if isinstance(value, list) else [value]
+        if fd.enum_type is not None:
+            yield any(not _is_value(row, fd) for row in rows)
+        elif inner is not None and not inner.full_name.startswith(_OF_PROTOBUF):
+            for row in rows:
+                if isinstance(row, dict):
+                    yield from _no_values(row, inner)
+
+
+def _is_value(value: object, fd: FieldDescriptor) -> bool:
+    assert fd.enum_type is not None
+    if value is None or type(value) is int:
+        return True
+    return isinstance(value, str) and value in fd.enum_type.values_by_name
 
 
 def _wrong(fields: dict[str, Any], kind: Any, path: str) -> Iterator[Violation]:  # noqa: ANN401 - descriptors have two types
@@ -104,6 +129,10 @@ def _wrong_value(value: object, fd: FieldDescriptor, path: str) -> Iterator[Viol
                 yield Violation(here, f"must be an object, a {inner.name}", "encoding")
         if fd.is_repeated and not isinstance(value, list):
             yield Violation(path, "must be a list", "encoding")
+        return
+    rows = value if isinstance(value, list) else [value]
+    if fd.enum_type is not None and not all(_is_value(row, fd) for row in rows):
+        yield Violation(path, f"must be {_expected(fd)}", "encoding")
         return
     try:
         json_format.ParseDict({fd.json_name: value}, GetMessageClass(outer)())

@@ -116,6 +116,23 @@ async def test_every_wrong_field_is_named_and_the_bytes_say_the_same(http):
     assert len(decoded.field_violations) == len(violations)
 
 
+@pytest.mark.parametrize("value", [True, False, 1.5, "1", "x", [], {}])
+async def test_only_a_value_of_an_enum_is_one(http, value):
+    """protobuf's own reader makes numbers of some of them."""
+    for rpc, request, field in (
+        ("VaultService/ListVaults", {"status": value}, "status"),
+        (
+            "VaultService/CreateVault",
+            {"vault": {"name": "x", "billing": BILLING | {"objectType": value}}},
+            "vault.billing.object_type",
+        ),
+    ):
+        answer = await http.post(f"cbrgateway.v1.{rpc}", json=request)
+        assert answer.status_code == 400, answer.text
+        violations = details(answer.json())["BadRequest"]["fieldViolations"]
+        assert [(each["field"], each["reason"]) for each in violations] == [(field, "encoding")]
+
+
 async def test_the_proto_s_rules_hold(http):
     answer = await http.post("cbrgateway.v1.VaultService/GetVault", json={})
     shown = details(answer.json())
