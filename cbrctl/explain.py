@@ -2,13 +2,13 @@
 
 import difflib
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import click
 
 from cbrctl import index
-from cbrctl.failures import NOT_FOUND, Failed
+from cbrctl.failures import NOT_FOUND, USAGE, Failed
 
 _WIDTH: Final = 100
 
@@ -27,11 +27,20 @@ def _known(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
 
 @click.command()
 @click.argument("what", metavar="NAME[.FIELD...]", shell_complete=_known)
-def explain(what: str) -> None:
+@click.option(
+    "--schema",
+    "as_schema",
+    is_flag=True,
+    help="Print its JSON Schema, by which editors check and complete a file for -f.",
+)
+def explain(what: str, *, as_schema: bool) -> None:
     """Explain a message, a field, an enum or an RPC: VaultSpec.billing, VaultStatus, GetVault."""
     first, *path = what.split(".")
     known = index.messages()
     name = _message(first, known)
+    if as_schema:
+        _show_schema(name, path)
+        return
     at = known[name]
     for part in path:
         field = at.get("fields", {}).get(part)
@@ -46,6 +55,16 @@ def explain(what: str) -> None:
         name, at = field["type"], known[field["type"]]
     for line in _described(name, at):
         click.echo(line)
+
+
+def _show_schema(name: str, path: Sequence[str]) -> None:
+    import json
+
+    from cbrctl.schema import schema
+
+    if path:
+        raise Failed("--schema is of a whole message or RPC: leave out the fields.", USAGE)
+    click.echo(json.dumps(schema(name), indent=2, ensure_ascii=False))
 
 
 def _message(name: str, known: Mapping[str, Any]) -> str:

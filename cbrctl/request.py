@@ -2,13 +2,16 @@
 
 import sys
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from cbrctl import names
 from cbrctl.failures import USAGE, Failed
 from cbrctl.index import Given, Verb
 from cbrctl.transport import Transport
+
+_MOST_PROBLEMS: Final = 20
 
 
 def parameter(given: Given) -> str:
@@ -20,7 +23,7 @@ def built(verb: Verb, typed: Mapping[str, Any], file: Path | None) -> dict[str, 
     """The request. Raises Failed for a file that cannot be used, and for an argument that is
     missing.
     """
-    request = from_file(file) if file else {}
+    request = from_file(file, verb.request) if file else {}
     for given in (*verb.arguments, *verb.flags):
         value = typed.get(parameter(given))
         if value is not None and value != ():
@@ -47,9 +50,11 @@ def with_ids(
         _put(request, given.path, found if given.many else found[0])
 
 
-def from_file(path: Path) -> dict[str, Any]:
+def from_file(path: Path, message: str) -> dict[str, Any]:
     """The request in a YAML or JSON file; `-` is standard input."""
     import yaml
+
+    from cbrctl.checked import wrong
 
     class Loader(yaml.SafeLoader):
         """Times and days stay text, as requests want them."""
@@ -67,6 +72,8 @@ def from_file(path: Path) -> dict[str, Any]:
         raise Failed(f"{path} is not YAML: {' '.join(str(error).split())}", USAGE) from error
     if not isinstance(found, dict):
         raise Failed(f"{path} must hold the fields of one request, as `name: value`.", USAGE)
+    if problems := list(islice(wrong(found, message), _MOST_PROBLEMS)):
+        raise Failed("\n  ".join((f"{path} cannot be sent:", *problems)), USAGE)
     return found
 
 

@@ -164,6 +164,9 @@ def test_quota_callers_and_explain_answer(ok):
     assert "Capacity in GiB, 10 to 10485760." in ok("explain", "VaultSpec.billing.size_gib")
     assert "VAULT_STATUS_AVAILABLE" in ok("explain", "VaultStatus")
     assert ok("explain", "vaults").startswith("Vault\n")
+    assert (
+        json.loads(ok("explain", "CreateVault", "--schema"))["$ref"] == "#/$defs/CreateVaultRequest"
+    )
 
 
 @pytest.mark.parametrize("what", ["Nothing", "VaultSpec.nothing", "VaultSpec.name.first"])

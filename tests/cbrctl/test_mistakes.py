@@ -86,7 +86,7 @@ AT_A_TERMINAL = {
         "vault.threshold_percent (--threshold-percent): must be",
     ),
     "unknown field in pairs": case(
-        (*CREATE, *BILLING, "--tags", "name=a"), 2, 'no field named "name"', "key"
+        (*CREATE, *BILLING, "--tags", "name=a"), 2, "vault.tags[0].name: ", "no such field", "key"
     ),
     "deadline": case(
         (*CREATE, *BILLING, "--address", "{silent}", "--deadline", "0.3"),

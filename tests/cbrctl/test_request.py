@@ -1,10 +1,12 @@
 """From what is typed to a request, without a gateway."""
 
+import jsonschema
 import pytest
 
 from cbrctl import fields, index
 from cbrctl.failures import Failed
 from cbrctl.request import built, parameter
+from cbrctl.schema import schema
 
 CREATE = index.verb("vaults", "create")
 
@@ -35,7 +37,18 @@ def test_a_file_is_the_request_and_flags_go_over_it(tmp_path):
     [
         ("a: [", "is not YAML"),
         ("- a", "must hold the fields of one request"),
-        ("vault: 1", "vault in the file must hold fields"),
+        ("vault: 1", "vault: must hold the fields of a VaultSpec"),
+        ("vault: {nmae: x}", r"vault.nmae: VaultSpec has no such field; do you mean name\?"),
+        ("vault: {}\n1: 2", "1: CreateVaultRequest has no such field; there is: vault, request_id"),
+        ("vault: {name: 5}", "vault.name: must be text; put it into quotes"),
+        ("vault: {name: [x]}", "vault.name: must be text"),
+        ("vault: &a {name: *a}", "vault.name: must be text"),
+        ("vault: {billing: {size_gib: true}}", "vault.billing.size_gib: must be a whole number"),
+        ("vault: {billing: {object_type: on}}", "object_type: must be one of .*OBJECT_TYPE_SERVER"),
+        ("vault: {billing: {protect_type: 1.5}}", "protect_type: must be one of "),
+        ("vault: {tags: {key: a}}", "vault.tags: must be a list"),
+        ("vault: {tags: [a]}", r"vault.tags\[0\]: must hold the fields of a Tag"),
+        ("vault: {autoBind: 1}", "vault.autoBind: must be true or false"),
         ("a: !!python/object:os.system {}", "is not YAML"),
     ],
 )
@@ -45,6 +58,37 @@ def test_a_file_that_cannot_be_used_is_a_sentence(tmp_path, text, said):
         built(CREATE, typed(CREATE, name="a"), tmp_path / "f")
     with pytest.raises(Failed, match="cannot be read"):
         built(CREATE, {}, tmp_path / "nothing")
+
+
+def test_every_wrong_field_of_a_file_is_named(tmp_path):
+    (tmp_path / "f").write_text("vault: {nmae: x, billing: {size_gib: []}}\nvalut: {}\n")
+    with pytest.raises(Failed) as failed:
+        built(CREATE, {}, tmp_path / "f")
+    assert failed.value.message.count("\n  ") == 3
+
+
+def test_null_is_a_field_that_is_not_set_and_both_names_are_taken(tmp_path):
+    (tmp_path / "f").write_text("vault: {name: null, autoBind: true, billing: {size_gib: '10'}}\n")
+    assert built(CREATE, {}, tmp_path / "f")["vault"]["autoBind"] is True
+
+
+def test_an_editor_s_schema_takes_what_is_right_and_nothing_else():
+    checked = jsonschema.Draft202012Validator(schema("CreateVaultRequest"))
+    billing = {"size_gib": 10, "object_type": "OBJECT_TYPE_SERVER"}
+    checked.validate({"vault": {"name": "a", "billing": billing, "tags": [{"key": "k"}]}})
+    for wrong in (
+        {"valut": {}},
+        {"vault": {"nmae": "a"}},
+        {"vault": {"billing": {"object_type": True}}},
+        {"vault": {"tags": [{"name": "k"}]}},
+    ):
+        assert not checked.is_valid(wrong)
+
+
+def test_every_request_has_a_schema():
+    for name in index.messages():
+        if name.endswith("Request"):
+            jsonschema.Draft202012Validator.check_schema(schema(name))
 
 
 def test_all_arguments_that_are_missing_are_named_together():

@@ -1,0 +1,57 @@
+"""The JSON Schema of a request, for editors that check and complete YAML by it."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from cbrctl import index
+
+_SCALARS: Final[Mapping[str, Mapping[str, Any]]] = {
+    "string": {"type": "string"},
+    "bool": {"type": "boolean"},
+    "int": {"type": ["integer", "string"]},
+    "number": {"type": "number"},
+    "Timestamp": {"type": "string", "format": "date-time"},
+    "Duration": {"type": "string", "pattern": r"^-?[0-9]+(\.[0-9]+)?s$"},
+    "FieldMask": {"type": "string"},
+}
+"""What else there is may be anything."""
+
+
+def schema(message: str) -> dict[str, Any]:
+    """With every message that it refers to."""
+    found: dict[str, Any] = {}
+    waiting = [message]
+    while waiting:
+        name = waiting.pop()
+        if name in found:
+            continue
+        known = index.messages()[name]
+        found[name] = _definition(known)
+        waiting += [
+            field["type"]
+            for field in known.get("fields", {}).values()
+            if field["type"] in index.messages()
+        ]
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$ref": f"#/$defs/{message}",
+        "$defs": dict(sorted(found.items())),
+    }
+
+
+def _definition(known: Mapping[str, Any]) -> dict[str, Any]:
+    if "values" in known:
+        return {"description": known["help"], "enum": list(known["values"])}
+    return {
+        "type": "object",
+        "description": known["help"],
+        "additionalProperties": False,
+        "properties": {name: _property(field) for name, field in known["fields"].items()},
+    }
+
+
+def _property(field: Mapping[str, Any]) -> dict[str, Any]:
+    kind = field["type"]
+    one = {"$ref": f"#/$defs/{kind}"} if kind in index.messages() else dict(_SCALARS.get(kind, {}))
+    made = {"type": "array", "items": one} if field.get("many") else one
+    return {**made, "description": field["help"]}
