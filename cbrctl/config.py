@@ -36,6 +36,8 @@ def config() -> None:
 @click.option("--key-file", type=_FILE, help="Its key (PEM).")
 def set_context(name: str, **given: Any) -> None:  # noqa: ANN401 - as declared above
     """Make a context, or change what is given of it. The first one is used from then on."""
+    if not name.strip():
+        raise click.UsageError("NAME is empty: give the context one, such as dev.")
     known = _known()
     made = replace(
         known.by_name.get(name, Context(name=name)),

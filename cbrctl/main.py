@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 _BY_HAND: Final = {
     "backup": ("cbrctl.everyday", "backup", "Back up a vault now"),
     "restore": ("cbrctl.everyday", "restore", "Overwrite a server or disk with a backup"),
+    "report": ("cbrctl.reporting", "report", "Report what is protected, and what is not"),
     "quota": ("cbrctl.everyday", "quota", "Show how much of each limit is used"),
     "explain": ("cbrctl.explain", "explain", "Explain a message, a field, an enum or a command"),
     "config": ("cbrctl.config", "config", "Name gateways once: contexts in a file"),

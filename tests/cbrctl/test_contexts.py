@@ -58,6 +58,13 @@ def test_contexts_are_used_listed_and_deleted(file, monkeypatch):
         assert (refused.exit_code, "there is: a" in refused.output) == (5, True)
 
 
+def test_a_context_without_a_name_is_none(file):
+    for name in ("", " "):
+        refused = ctl("config", "set", name, "--address", "a:1")
+        assert (refused.exit_code, "NAME is empty" in refused.output) == (2, True)
+    assert not file.exists()
+
+
 def test_options_go_before_the_environment_and_that_before_the_file(file, monkeypatch):
     ctl("config", "set", "a", "--address", "file:1", "--project", "of-file")
     assert contexts.chosen("", {}).address == "file:1"

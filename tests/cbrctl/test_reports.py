@@ -42,6 +42,13 @@ def test_a_report_is_shown_in_the_form_that_was_asked_for(ok):
         assert "proven" in json.loads(line)
 
 
+def test_reports_have_short_names(ok):
+    assert ok("report", "protection").startswith(ok("protections", "generate-report")[:10])
+    assert "CAUSES" in ok("report", "unprotected").splitlines()[0]
+    for name in ("summary", "expiring"):
+        ok("report", name, "-o", "json")
+
+
 def test_tables_of_reports_show_what_people_ask(ok):
     shown = ok("protections", "list-unprotected-resources").splitlines()
     assert "CAUSES" in shown[0]

@@ -1,0 +1,20 @@
+"""`cbrctl report`: the RPCs that report, under the names that people look for."""
+
+from typing import Final
+
+import click
+
+from cbrctl import index
+from cbrctl.verbs import command
+
+_REPORTS: Final = {
+    "protection": "ProtectionService/GenerateReport",
+    "summary": "ProtectionService/GetProtectionSummary",
+    "unprotected": "ProtectionService/ListUnprotectedResources",
+    "expiring": "ProtectionService/ListExpiringBackups",
+}
+report: Final = click.Group(
+    "report",
+    commands={name: command(*index.place(rpc)) for name, rpc in _REPORTS.items()},
+    help="Report what is protected, and what is not, over all projects of the tenant.",
+)
