@@ -14,6 +14,8 @@ ASKED = {
     "a verb": ("vaults li", "list"),
     "a verb by hand": ("backup ", "now"),
     "an option": ("vaults create --size", "--size-gib"),
+    "a report": ("report unpro", "unprotected"),
+    "a field to explain": ("explain VaultSpec.bil", "VaultSpec.billing"),
     "a word": ("vaults list --status avail", "available"),
 }
 
@@ -84,8 +86,15 @@ def test_ids_and_names_of_the_gateway_are_completed(shell, ok, name):
         assert made in shell(name, f"vaults get {made[:6]}", made)
         assert f"complete-{name}" in shell(name, "vaults get compl", f"complete-{name}")
         assert made in shell(name, f"backups list --vault-id {made[:6]}", made)
+        assert made in shell(name, f"backup now {made[:6]}", made)
     finally:
         ok("vaults", "delete", made, "--yes", "--wait")
+
+
+def test_contexts_are_completed(shell, ok):
+    ok("config", "set", "production", "--address", "gateway:1")
+    assert "production" in shell("bash", "config use pro", "production")
+    assert "production" in shell("bash", "--context pro", "production")
 
 
 def test_a_gateway_that_is_away_completes_nothing_and_says_nothing(shell, monkeypatch):
