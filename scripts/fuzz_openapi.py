@@ -53,7 +53,7 @@ def main() -> None:
 
 def _tried(api: dict[str, Any]) -> dict[str, Any]:
     """Without streams, which do not end; without headers, since most deadlines and projects that
-    come to mind end a call at once; and with null, which JSON of protobuf takes for "not set".
+    come to mind end a call at once; and with what JSON of protobuf takes beside what it writes.
     """
     paths = {}
     for path, item in api["paths"].items():
@@ -63,11 +63,24 @@ def _tried(api: dict[str, Any]) -> dict[str, Any]:
     schemas = {}
     for name, schema in api["components"]["schemas"].items():
         fields = {
-            field: {"anyOf": [of, {"type": "null"}]}
+            field: {"anyOf": [*_taken(of), {"type": "null"}]}
             for field, of in schema.get("properties", {}).items()
         }
         schemas[name] = {**schema, "properties": fields} if fields else schema
     return {**api, "paths": paths, "components": {**api["components"], "schemas": schemas}}
+
+
+def _taken(schema: dict[str, Any]) -> list[dict[str, Any]]:
+    """A field's schema, and the other forms of its values: numbers as text, text as numbers, the
+    numbers of enums. Null, for "not set", is one of every field.
+    """
+    if schema.get("type") == "array":
+        return [{**schema, "items": {"anyOf": _taken(schema["items"])}}]
+    if "enum" in schema or schema.get("format") in {"int64", "uint64"}:
+        return [schema, {"type": "integer"}]
+    if schema.get("type") in {"integer", "number"}:
+        return [schema, {"type": "string", "pattern": r"^[-+0-9.eE]+$"}]
+    return [schema]
 
 
 if __name__ == "__main__":
