@@ -38,11 +38,12 @@ class Position(msgspec.Struct, array_like=True, frozen=True):
     longest: int = 0
     limit: int = 0
     total: int | None = None
+    repeated: int = 0
 
     @property
     def place(self) -> Place:
         return Place(
-            Trail(self.shown, self.marks),
+            Trail(self.shown, self.marks, self.repeated),
             self.way,
             self.cursor,
             Longest(self.longest, self.limit, self.total),
@@ -53,7 +54,7 @@ class PageTokens:
     """Makes and reads tokens. `key`: secret shared by all replicas."""
 
     def __init__(self, key: bytes, clock: Clock) -> None:
-        self._seal = Seal(key, "page")
+        self._seal = Seal(key, "place in a list")
         self._clock = clock
 
     def read(self, token: str, owner: bytes) -> Position:
@@ -85,6 +86,7 @@ class PageTokens:
             longest.rows,
             longest.limit,
             longest.total,
+            trail.repeated,
         )
         return self._seal.write(msgspec.msgpack.encode(position))
 

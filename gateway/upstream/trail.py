@@ -2,117 +2,171 @@
 that a token can hold them.
 
 Of the last 32 rows each has its mark, of the 32 before them every fourth, of the 64 before those
-every eighth, and so on: a list of 10,000 rows takes under 100 marks.
+every eighth, and so on: a list of 10,000 rows takes under 100 marks. The first row always has one.
+
+A mark tells a row by its id; and by all that it holds, where others have that id, too. Rows that
+are alike in everything prove nothing by themselves.
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from hashlib import blake2b
 from typing import Final
 
 from msgspec import Struct
 
-from gateway.upstream.rows import Row, UnreadableRow, row_id
+from gateway.upstream.rows import Row, UnreadableRow, content_of, row_id
 
 _EACH: Final = 32
 _SHARE: Final = 8
 """How many marks are kept of each stretch that is as long as all rows after it."""
-_MARK_BYTES: Final = 6
+_NAME_BYTES: Final = 6
+_CONTENT_BYTES: Final = 3
+_MOST_ROWS: Final = 1_000_000
+_MOST_REPEATED: Final = 64
+"""Rows that were shown move while a list is paged, or differ in nothing; but not so many."""
 
 
 class Hit(Struct, frozen=True):
-    """A row that was shown: its index in a window, its number, and whether it stands right."""
+    """A row that was shown: its index in a window, its number, and whether it stands right.
+
+    `sure`: no other row can be meant, since it stands right or is as it was.
+    """
 
     index: int
     number: int
     expected: bool
+    sure: bool
 
 
 class Trail(Struct, frozen=True):
     """`shown`: how many rows; they are numbered from 0.
 
     `marks`: those that are kept, one after the other, the oldest first.
+
+    `repeated`: how many rows were known when they were shown, none alike beside them.
     """
 
     shown: int = 0
     marks: bytes = b""
+    repeated: int = 0
+
+    @property
+    def endless(self) -> bool:
+        """Whether no list is as long as this, or the same rows come round and round."""
+        return self.shown > _MOST_ROWS or self.repeated > _MOST_REPEATED
 
     def then(self, rows: Sequence[Row]) -> "Trail":
         """The trail after more rows."""
         known, before, shown = self._marks(), self.shown, self.shown + len(rows)
         kept = _kept(shown)
-        new = _marks([rows[number - before] for number in kept if number >= before])
-        old = [known[number] for number in kept if number < before]
-        return Trail(shown, b"".join(old + new))
+        new = _Marks(rows)
+        marks = [known[number] for number in kept if number < before]
+        marks += [new.mark(number - before) for number in kept if number >= before]
+        again = [places for places in new.known(known.values()).values() if len(places) == 1]
+        return Trail(shown, b"".join(marks), self.repeated + len(again))
+
+    def shows_again(self, rows: Sequence[Row]) -> bool:
+        """Whether one of these is known to have been shown."""
+        return bool(_Marks(rows).known(_split(self.marks)))
 
     def newest_in(
-        self, rows: Sequence[Row], expected: int | None, *, all_marks: bool = False
+        self, rows: Sequence[Row], expected: int | None, *, whole: bool = False
     ) -> Hit | None:
         """The newest row shown that is among these, of the last 32.
 
         `expected`: the index at which the last of all should be.
 
-        `all_marks`: also of the rows before those, which only a list that is there as a whole can
-        tell.
+        `whole`: these are the whole list. Only that can tell the rows before the last 32, and where
+        rows that are alike stand in it.
         """
-        marks = _marks(rows)
-        places = {mark: index for index, mark in reversed(list(enumerate(marks)))}
-        known, alike = self._marks(), self._alike(rows, marks)
+        here, known, counts = _Marks(rows), self._marks(), self._counts()
         shift = None if expected is None else expected - (self.shown - 1)
-        for number in reversed(known if all_marks else list(known)[-_EACH:]):
+        for number in reversed(known if whole else list(known)[-_EACH:]):
+            mark = known[number]
+            places = here.places(mark, alone=counts[mark[:_NAME_BYTES]] == 1)
+            alike = len(places) > 1 or counts[mark] > 1
             own = -1 if shift is None else number + shift
-            if (
-                0 <= own < len(marks)
-                and marks[own] == known[number]
-                and (own not in alike or self._confirmed(marks[:own], own - number, alike))
-            ):
-                return Hit(own, number, expected=True)
-            if (index := places.get(known[number])) is not None and index not in alike:
-                return Hit(index, number, expected=False)
+            if own in places and (not alike or whole or self._confirmed(here, own, own - number)):
+                return Hit(own, number, expected=True, sure=True)
+            if places and not alike:
+                sure = whole or here.mark(places[0]) == mark
+                if sure or number == self.shown - 1:
+                    return Hit(places[0], number, expected=False, sure=sure)
         return None
 
     def number_of(self, row: Row, index: int) -> int:
         """The number of a row, the last one of several; -1 if no mark of it is kept.
 
-        `index`: in its list; a row without an id has no other.
+        `index`: in its list; a row that others are like has no other.
         """
-        (mark,) = _marks((row,))
-        if not isinstance(row, UnreadableRow) or row.id:
-            return self._numbers().get(mark, -1)
-        return index if self._marks().get(index) == mark else -1
+        known, mark = self._marks(), _Marks((row,)).mark(0)
+        named = [number for number, each in known.items() if each[:_NAME_BYTES] == mark[:_NAME_BYTES]]
+        if isinstance(row, UnreadableRow) and not row.id:
+            return index if index in named else -1
+        if len(named) > 1:
+            named = [number for number in named if known[number] == mark]
+        return index if index in named else max(named, default=-1)
 
-    def _alike(self, rows: Sequence[Row], marks: Sequence[bytes]) -> frozenset[int]:
-        """Indices of rows that nothing tells from others: they have no id, and the same JSON.
-
-        Where one of them is proves nothing by itself.
-        """
-        bare = [
-            index for index, row in enumerate(rows) if isinstance(row, UnreadableRow) and not row.id
-        ]
-        if not bare:
-            return frozenset()
-        here, shown = Counter(marks), Counter(self._marks().values())
-        return frozenset(
-            index for index in bare if here[marks[index]] > 1 or shown[marks[index]] > 1
-        )
-
-    def _confirmed(self, marks: Sequence[bytes], shift: int, alike: Collection[int]) -> bool:
-        """Whether a row that differs from others stands where it should, too."""
-        known = self._marks()
+    def _confirmed(self, here: "_Marks", own: int, shift: int) -> bool:
+        """Whether a row before one that others are like stands where it should, too."""
+        known, counts = self._marks(), self._counts()
         return any(
-            index not in alike and known.get(index - shift) == mark
-            for index, mark in enumerate(marks)
+            (mark := known.get(index - shift)) is not None
+            and counts[mark] == 1
+            and here.places(mark, alone=counts[mark[:_NAME_BYTES]] == 1) == [index]
+            for index in range(own)
         )
 
     def _marks(self) -> dict[int, bytes]:
         return dict(zip(_kept(self.shown), _split(self.marks), strict=True))
 
-    def _numbers(self) -> Mapping[bytes, int]:
-        return {mark: number for number, mark in self._marks().items()}
+    def _counts(self) -> Mapping[bytes, int]:
+        """How many rows that were shown have a mark, or a mark's name."""
+        marks = list(_split(self.marks))
+        return Counter(marks) + Counter(mark[:_NAME_BYTES] for mark in marks)
 
 
 NOTHING: Final = Trail()
 """No row was shown."""
+
+
+class _Marks:
+    """The marks of the rows of a window; what a row holds is looked at only where it has to be."""
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        self._rows = rows
+        self.names = [_digest(row_id(row).encode(), _NAME_BYTES) for row in rows]
+
+    @cached_property
+    def _named(self) -> dict[bytes, list[int]]:
+        found: dict[bytes, list[int]] = {}
+        for index, name in enumerate(self.names):
+            found.setdefault(name, []).append(index)
+        return found
+
+    def mark(self, index: int) -> bytes:
+        return self.names[index] + _digest(content_of(self._rows[index]), _CONTENT_BYTES)
+
+    def places(self, mark: bytes, *, alone: bool) -> list[int]:
+        """Indices of the rows that may be the one with a mark. `alone`: no other row that was shown
+        has its id.
+        """
+        named = self._named.get(mark[:_NAME_BYTES], [])
+        if alone and len(named) == 1:
+            return named
+        return [index for index in named if self.mark(index) == mark]
+
+    def known(self, marks: Iterable[bytes]) -> dict[bytes, list[int]]:
+        """Which of some marks are here, and at which indices."""
+        wanted = set(marks)
+        names = {mark[:_NAME_BYTES] for mark in wanted}
+        found: dict[bytes, list[int]] = {}
+        for index, name in enumerate(self.names):
+            if name in names and (mark := self.mark(index)) in wanted:
+                found.setdefault(mark, []).append(index)
+        return found
 
 
 def _kept(shown: int) -> list[int]:
@@ -130,8 +184,9 @@ def _kept(shown: int) -> list[int]:
 
 
 def _split(marks: bytes) -> Iterable[bytes]:
-    return (marks[start : start + _MARK_BYTES] for start in range(0, len(marks), _MARK_BYTES))
+    size = _NAME_BYTES + _CONTENT_BYTES
+    return (marks[start : start + size] for start in range(0, len(marks), size))
 
 
-def _marks(rows: Sequence[Row]) -> list[bytes]:
-    return [blake2b(row_id(row).encode(), digest_size=_MARK_BYTES).digest() for row in rows]
+def _digest(of: bytes, size: int) -> bytes:
+    return blake2b(of, digest_size=size).digest()

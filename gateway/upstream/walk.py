@@ -16,10 +16,13 @@ row once the second was read.
 
 The end is behind a window that is shorter than another was, when CBR's count or an empty window
 confirms it; or behind one that is joined to an empty one. CBR's count alone is trusted of a window
-at the start of the list, and of one where nothing at all has changed.
+at the start of the list, and of one where nothing at all has changed. Where rows come round again,
+or there is no end to new ones, a list ends as UPSTREAM_PROTOCOL, too (trail.py).
 """
 
+import contextlib
 from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
 from cbrgateway.v1 import errors_pb2
@@ -74,7 +77,7 @@ def rest(rows: Sequence[Row], place: Place, size: int) -> Step:
     """The rows after a place, of a list that is there as a whole."""
     first = 0
     if place.trail.shown and (
-        hit := place.trail.newest_in(rows, int(place.cursor) - 1, all_marks=True)
+        hit := place.trail.newest_in(rows, int(place.cursor) - 1, whole=True)
     ):
         first = hit.index + 1
     last = min(first + size, len(rows))
@@ -93,24 +96,17 @@ async def step(source: Source, place: Place, size: int) -> Step:
 
     Raises GatewayError.
     """
-    try:
-        return await _advance(source, place, size)
-    except LostError:
-        pass
     ways = sorted(range(source.ways), key=lambda way: way != place.way)
-    for way in ways * _ROUNDS:
-        try:
-            return await _search(source, way, place, size)
-        except LostError:
-            continue
-    try:
-        return await _from_one_window(source, place, size)
-    except LostError:
-        text = (
-            "The pages that CBR answers do not make up a list: they repeat, or leave rows out;"
-            " report it to the gateway's operator."
-        )
-        raise GatewayError(errors_pb2.ERROR_REASON_UPSTREAM_PROTOCOL, text) from None
+    searches = [partial(_search, way) for way in ways * _ROUNDS]
+    tries = () if place.trail.endless else (_advance, *searches, _from_one_window)
+    for read in tries:
+        with contextlib.suppress(LostError):
+            return await read(source, place, size)
+    text = (
+        "The pages that CBR answers do not make up a list: they repeat, or leave rows out;"
+        " report it to the gateway's operator."
+    )
+    raise GatewayError(errors_pb2.ERROR_REASON_UPSTREAM_PROTOCOL, text)
 
 
 async def everything(source: Source) -> list[Row]:
@@ -125,10 +121,11 @@ async def everything(source: Source) -> list[Row]:
         place = some.place(place.trail)
 
 
-async def _advance(source: Source, place: Place, size: int) -> Step:
+async def _advance(source: Source, place: Place, size: int, *, sure: bool = True) -> Step:
     """The rows after a place, read in its way.
 
-    Raises LostError if that shows other rows than before.
+    Raises LostError if that shows other rows than before. `sure`: a row that has changed does not
+    tell by its id alone that it was shown, since others may have that, too.
     """
     way, trail = WAYS[place.way], place.trail
     reader = Reader(source, place.way, _limit(source, place, size), place.longest)
@@ -140,6 +137,7 @@ async def _advance(source: Source, place: Place, size: int) -> Step:
         hit = trail.newest_in(seen.rows, way.index(seen.at, place.cursor))
         if (
             hit is None
+            or (sure and not hit.sure)
             or hit.number < best
             or (hit.number == best and not way.may_repeat(seen.at, seen.rows, hit.index))
         ):
@@ -157,7 +155,7 @@ async def _advance(source: Source, place: Place, size: int) -> Step:
         elif after and trail.newest_in(after.rows, way.index(after.at, place.cursor)):
             seen = after
         elif after:
-            return await _joined(reader, seen, after, size)
+            return await _joined(reader, trail, seen, after, size)
         best = hit.number
     raise LostError
 
@@ -176,14 +174,18 @@ def _adds_nothing(after: Seen, trail: Trail) -> bool:
     )
 
 
-async def _joined(reader: Reader, seen: Seen, after: Seen, size: int) -> Step:
+async def _joined(reader: Reader, trail: Trail, seen: Seen, after: Seen, size: int) -> Step:
     """The rows of a window that does not overlap with the one before it.
 
-    Raises LostError unless both were next to each other.
+    Raises LostError unless both were next to each other, and the second shows new rows alone.
     """
     steady = seen.steady(after)
+    if steady and trail.shown + len(after.rows) > (after.window.total or 0):
+        # More were shown than are counted, so that the count proves nothing.
+        steady = None
     if (
-        seen.limit != after.limit
+        trail.shows_again(after.rows)
+        or seen.limit != after.limit
         or steady is False
         or not (steady or seen.same_end(await reader.read(seen.at)))
     ):
@@ -217,7 +219,7 @@ def _limit(source: Source, place: Place, size: int) -> int:
     return min(max(wanted, place.longest.limit), source.most)
 
 
-async def _search(source: Source, way: int, place: Place, size: int) -> Step:
+async def _search(way: int, source: Source, place: Place, size: int) -> Step:
     """Reads the list from its start until it shows the last row of the trail, or to its end for the
     newest one that is still there.
     """
@@ -225,7 +227,7 @@ async def _search(source: Source, way: int, place: Place, size: int) -> Step:
     after: list[tuple[Row, Cursor]] = []
     here = Place(way=way, cursor=WAYS[way].start)
     while True:
-        some = await _advance(source, here, source.usual)
+        some = await _advance(source, here, source.usual, sure=False)
         for index, (row, cursor) in enumerate(
             zip(some.rows, some.cursors, strict=True), here.trail.shown
         ):
@@ -237,6 +239,8 @@ async def _search(source: Source, way: int, place: Place, size: int) -> Step:
         if some.ended or (best == trail.shown - 1 and len(after) >= size):
             break
         here = some.place(here.trail)
+        if here.trail.endless:
+            raise LostError
     taken = after[:size]
     whole = some.ended and len(after) <= size
     return Step(
@@ -256,7 +260,7 @@ async def _from_one_window(source: Source, place: Place, size: int) -> Step:
     reader = Reader(source, BY_ROW, source.most)
     seen = await reader.read(WAYS[BY_ROW].start)
     whole = seen.counted_to_end()
-    hit = place.trail.newest_in(seen.rows, place.trail.shown - 1, all_marks=True)
+    hit = place.trail.newest_in(seen.rows, place.trail.shown - 1, whole=whole)
     first = hit.index + 1 if hit else 0
     if not whole and (hit is None or first == len(seen.rows)):
         raise LostError
