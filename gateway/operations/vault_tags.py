@@ -95,12 +95,13 @@ BATCH_UPDATE_VAULT_TAGS: Final = Traits[
 )
 
 
+def _counts(request: vault_pb2.QueryVaultsByTagRequest) -> bool:
+    return request.action == vault_pb2.TAG_QUERY_ACTION_COUNT
+
+
 def _check_rows(request: vault_pb2.QueryVaultsByTagRequest, answer: Json) -> None:
     """A count alone is the answer to COUNT; FILTER asks for rows."""
-    if (
-        request.action != vault_pb2.TAG_QUERY_ACTION_COUNT
-        and type(answer.get("resources")) is not list
-    ):
+    if not _counts(request) and type(answer.get("resources")) is not list:
         raise ProtocolError("has no usable resources")
 
 
@@ -109,4 +110,5 @@ QUERY_VAULTS_BY_TAG: Final = Traits[
 ](
     rpc="VaultService/QueryVaultsByTag",
     check_answer=_check_rows,
+    counts=_counts,
 )

@@ -164,7 +164,8 @@ class Reads:
         deadline = Deadline.begin(self._factory.clock.monotonic(), time_left_s, READ_CAP_S)
         bounded = self._ownership.bounded(binding, request, account)
         page = None
-        if binding.paging:
+        counts = binding.traits.counts
+        if binding.paging and not (counts is not None and counts(bounded)):
             fit = self._factory.page_fit(binding, account)
             page = paging.plan_page(binding, bounded, self._tokens, scope, fit)
         calls = _Calls(self._factory, binding, bounded, account, deadline, clear=clear)

@@ -45,7 +45,8 @@ class Trail(Struct, frozen=True):
 
     `marks`: those that are kept, one after the other, the oldest first.
 
-    `repeated`: how many rows were known when they were shown, none alike beside them.
+    `repeated`: how often rows were known already when they were shown; those of one page that are
+    alike count once.
     """
 
     shown: int = 0
@@ -64,8 +65,7 @@ class Trail(Struct, frozen=True):
         new = _Marks(rows)
         marks = [known[number] for number in kept if number < before]
         marks += [new.mark(number - before) for number in kept if number >= before]
-        again = [places for places in new.known(known.values()).values() if len(places) == 1]
-        return Trail(shown, b"".join(marks), self.repeated + len(again))
+        return Trail(shown, b"".join(marks), self.repeated + len(new.known(known.values())))
 
     def shows_again(self, rows: Sequence[Row]) -> bool:
         """Whether one of these is known to have been shown."""
@@ -102,7 +102,9 @@ class Trail(Struct, frozen=True):
         `index`: in its list; a row that others are like has no other.
         """
         known, mark = self._marks(), _Marks((row,)).mark(0)
-        named = [number for number, each in known.items() if each[:_NAME_BYTES] == mark[:_NAME_BYTES]]
+        named = [
+            number for number, each in known.items() if each[:_NAME_BYTES] == mark[:_NAME_BYTES]
+        ]
         if isinstance(row, UnreadableRow) and not row.id:
             return index if index in named else -1
         if len(named) > 1:
@@ -158,15 +160,11 @@ class _Marks:
             return named
         return [index for index in named if self.mark(index) == mark]
 
-    def known(self, marks: Iterable[bytes]) -> dict[bytes, list[int]]:
-        """Which of some marks are here, and at which indices."""
+    def known(self, marks: Iterable[bytes]) -> set[bytes]:
+        """Which of some marks are here."""
         wanted = set(marks)
         names = {mark[:_NAME_BYTES] for mark in wanted}
-        found: dict[bytes, list[int]] = {}
-        for index, name in enumerate(self.names):
-            if name in names and (mark := self.mark(index)) in wanted:
-                found.setdefault(mark, []).append(index)
-        return found
+        return wanted & {self.mark(at) for at, name in enumerate(self.names) if name in names}
 
 
 def _kept(shown: int) -> list[int]:

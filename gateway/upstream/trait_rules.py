@@ -19,7 +19,7 @@ TraitRule = Callable[[Declaration, AnyTraits, Declared], Iterator[str]]
 """Answers one text for each breach, from an RPC, its traits, and all RPCs by name."""
 
 
-_FOR_READS: Final = frozenset({"rpc", "sieve", "check_owner", "check_answer"})
+_FOR_READS: Final = frozenset({"rpc", "sieve", "check_owner", "check_answer", "counts"})
 
 
 def _changes_only(d: Declaration, traits: AnyTraits, _all: Declared) -> Iterator[str]:

@@ -149,6 +149,7 @@ class Traits(Struct, Generic[Request, Response], frozen=True, kw_only=True):
     mark        of what it creates
     check_answer raises ProtocolError for an answer of CBR that is none to this request, though it
                 would be one to others
+    counts      whether a request asks a list for the number of its rows alone
 
     In a project that tenants share (ownership.py):
     sieve       whether a row of a list that CBR cannot filter is of an enterprise project, or
@@ -176,6 +177,7 @@ class Traits(Struct, Generic[Request, Response], frozen=True, kw_only=True):
     proof: Proof[Request, Any] | None = None
     mark: Mark[Request] | None = None
     check_answer: Callable[[Request, Json], None] | None = None
+    counts: Callable[[Request], bool] | None = None
     sieve: Callable[[Any, str], bool] | None = None
     check_owner: Callable[[Request, str], None] | None = None
 

@@ -131,6 +131,9 @@ async def _advance(source: Source, place: Place, size: int, *, sure: bool = True
     reader = Reader(source, place.way, _limit(source, place, size), place.longest)
     if not trail.shown:
         seen = await reader.read(way.start)
+        if not seen.rows and seen.window.total:
+            # No rows, and a count of them: one of both is wrong.
+            raise LostError
         return _cut(reader, seen, 0, size, ended=not seen.rows or seen.counted_to_end())
     seen, best = await reader.read(way.back(place.cursor)), -1
     for _ in range(_MAX_WINDOWS):
