@@ -20,10 +20,9 @@ at the start of the list, and of one where nothing at all has changed. Where row
 or there is no end to new ones, a list ends as UPSTREAM_PROTOCOL, too (trail.py).
 """
 
-import contextlib
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import partial
-from typing import Final
+from typing import Final, TypeAlias
 
 from cbrgateway.v1 import errors_pb2
 from msgspec import Struct
@@ -73,6 +72,9 @@ class Step(Struct, frozen=True):
         return replace(self, rows=self.rows[:count], cursors=self.cursors[:count], ended=False)
 
 
+_Read: TypeAlias = Callable[[Source, Place, int], Awaitable[Step]]
+
+
 def rest(rows: Sequence[Row], place: Place, size: int) -> Step:
     """The rows after a place, of a list that is there as a whole."""
     first = 0
@@ -96,17 +98,27 @@ async def step(source: Source, place: Place, size: int) -> Step:
 
     Raises GatewayError.
     """
-    ways = sorted(range(source.ways), key=lambda way: way != place.way)
-    searches = [partial(_search, way) for way in ways * _ROUNDS]
-    tries = () if place.trail.endless else (_advance, *searches, _from_one_window)
-    for read in tries:
-        with contextlib.suppress(LostError):
+    for read in _reads(source, place):
+        try:
             return await read(source, place, size)
+        except LostError:
+            continue
     text = (
         "The pages that CBR answers do not make up a list: they repeat, or leave rows out;"
         " report it to the gateway's operator."
     )
     raise GatewayError(errors_pb2.ERROR_REASON_UPSTREAM_PROTOCOL, text)
+
+
+def _reads(source: Source, place: Place) -> Iterator[_Read]:
+    """How the rows after a place may be found, one after the other."""
+    if place.trail.endless:
+        return
+    yield _advance
+    ways = sorted(range(source.ways), key=lambda way: way != place.way)
+    for way in ways * _ROUNDS:
+        yield partial(_search, way)
+    yield _from_one_window
 
 
 async def everything(source: Source) -> list[Row]:
