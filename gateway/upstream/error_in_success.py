@@ -19,27 +19,35 @@ from gateway.upstream.upstream_error import (
 )
 from gateway.upstream.values import Json
 
-_CODES: Final = ("error_code", "errorCode", "errCode", "errcode", "err_code")
+
+def plain(key: str) -> str:
+    """A key without what differs between services: `error_code` is `errorCode` is `ErrorCode`."""
+    return key.lower().replace("_", "")
+
+
+_CODES: Final = ("errorcode", "errcode", "retcode", "respcode", "resultcode")
 _CODE: Final = "code"
-_ERROR_TEXTS: Final = (
-    "error_msg",
-    "errorMsg",
-    "error_message",
-    "errorMessage",
-    "errMsg",
-    "errmsg",
-    "err_msg",
-)
+_ERROR_TEXTS: Final = ("errormsg", "errormessage", "errmsg", "respmsg")
 """Texts that only errors have."""
 _TEXTS: Final = (*_ERROR_TEXTS, "message", "msg", "title", "detail", "details", "reason")
-MEMBERS: Final = frozenset({*_CODES, _CODE, *_TEXTS, "type", "created", "retryAfter"})
-"""Of an object that is an error."""
+_STATUS: Final = "status"
+_BESIDE: Final = frozenset(
+    {
+        *("requestid", "traceid", "hostid", "instance", "path", "timestamp", "time", "type"),
+        *(_STATUS, "links", "help", "created", "retryafter"),
+    }
+)
+"""What errors have besides, which alone says nothing."""
+MEMBERS: Final = frozenset({*_CODES, _CODE, *_TEXTS, *_BESIDE})
+"""Of an object that is an error, as `plain` writes them."""
 _WRAPPERS: Final = frozenset(
     {"serviceunavailable", "notimplemented", "badgateway", "gatewaytimeout", "requesttimeout"}
 )
 """Beside those of refusals."""
 _WRAPPER_ENDINGS: Final = ("error", "errors", "fault", "exception")
-_TELLING: Final = orders.MEMBERS | {*_CODES, _CODE, *_ERROR_TEXTS}
+_VERDICTS: Final = ("success", "succeeded", "ok", "result")
+_FAILED: Final = frozenset({"false", "fail", "failed", "failure", "error"})
+_TELLING: Final = frozenset(map(plain, orders.MEMBERS)) | {*_CODES, _CODE, *_ERROR_TEXTS}
 _FAILED_STATUSES: Final = frozenset(map(str, range(400, 600)))
 
 
@@ -55,18 +63,23 @@ def order_error(value: Json, status: int) -> UpstreamError | None:
 
 
 def error_document(value: Json, status: int) -> UpstreamError | None:
-    """The error in a 2xx answer of a known shape, at the top or inside a known wrapper."""
+    """The error in a 2xx answer of a known shape: at the top, alone in a list, or inside a known
+    wrapper; or a sentence alone that is not of success.
+    """
+    if isinstance(value, list):
+        return next(filter(None, (error_document(item, status) for item in value)), None)
     if not isinstance(value, dict):
-        return None
+        complains = type(value) is str and " " in value.strip() and not tells_success(value)
+        return UpstreamError(status, text=str(value)[:512]) if complains else None
     found = (_inside(status, wrapper, held) for wrapper, held in _wrapped(value))
-    return _at_top(status, value) or next(filter(None, found), None)
+    return _at_top(status, _plain(value)) or next(filter(None, found), None)
 
 
 def tells_no_error(keys: Iterable[str]) -> bool:
     """Whether an answer with these members can be no error, nor name an order, whatever stands in
     them; unless one of them is all that it has, and an object of nothing but what errors have.
     """
-    return not any(key in _TELLING or _is_wrapper(key) for key in keys)
+    return not any(plain(key) in _TELLING or _is_wrapper(key) for key in keys)
 
 
 def shows_success(value: Json) -> bool:
@@ -86,18 +99,27 @@ def _at_top(status: int, value: dict[str, Json]) -> UpstreamError | None:
     code = value.get(_CODE)
     if not is_success(code) and (_is_error_code(code) or not value.keys().isdisjoint(_TEXTS)):
         return _error(status, code, value)
-    if all(is_success(value.get(key)) for key in _ERROR_TEXTS) and not _only_complains(value):
+    verdicts = (str(value.get(key)).lower() for key in _VERDICTS)
+    if (
+        _FAILED.isdisjoint(verdicts)
+        and all(is_success(value.get(key)) for key in _ERROR_TEXTS)
+        and not _only_complains(value)
+    ):
         return None
     return _error(status, "", value)
 
 
 def _only_complains(value: dict[str, Json]) -> bool:
-    """Whether nothing but sentences stands there, and one of them is not of success.
+    """Whether nothing but what errors hold stands there, and a sentence is not of success, or a
+    status is that of an error.
 
     No answer of CBR that is known is so.
     """
     told = {key: held for key, held in value.items() if not is_success(held)}
-    return told.keys() <= set(_TEXTS) and not all(map(tells_success, told.values()))
+    return told.keys() <= MEMBERS and (
+        _is_failed_status(told.get(_STATUS))
+        or not all(tells_success(told[key]) for key in told.keys() & set(_TEXTS))
+    )
 
 
 def _inside(status: int, wrapper: str, held: Json) -> UpstreamError | None:
@@ -112,6 +134,7 @@ def _inside(status: int, wrapper: str, held: Json) -> UpstreamError | None:
             if is_success(held)
             else UpstreamError(status, text=str(held)[:512], wrapper=wrapper)
         )
+    held = _plain(held)
     told = [code for code in (held.get(key) for key in (*_CODES, _CODE)) if code not in (None, "")]
     if told:
         code = next((code for code in told if not is_success(code)), None)
@@ -127,13 +150,28 @@ def _error(status: int, code: Json, held: dict[str, Json], wrapper: str = "") ->
 def _is_error_code(code: Json) -> bool:
     """Whether a code needs no text beside it to be known as an error's."""
     word = str(code).removesuffix(".0")
-    return UpstreamError(0, word).is_own or word in codes().known or word in _FAILED_STATUSES
+    return UpstreamError(0, word).is_own or word in codes().known or _is_failed_status(code)
+
+
+def _is_failed_status(status: Json) -> bool:
+    return str(status).removesuffix(".0") in _FAILED_STATUSES
+
+
+def _plain(value: dict[str, Json]) -> dict[str, Json]:
+    """With plain keys; of two that are the same then, the one that says something."""
+    found: dict[str, Json] = {}
+    for key, held in value.items():
+        if (word := plain(key)) not in found or is_success(found[word]):
+            found[word] = held
+    return found
 
 
 def _wrapped(value: dict[str, Json]) -> Iterator[tuple[str, Json]]:
     for key, held in value.items():
         if _is_wrapper(key) or (len(value) == 1 and _is_error_object(held)):
             yield key, held
+        elif len(value) == 1 and isinstance(held, dict) and len(held) == 1:
+            yield from _wrapped(held)
 
 
 def _is_wrapper(key: str) -> bool:
@@ -145,6 +183,6 @@ def _is_error_object(held: Json) -> bool:
     return (
         isinstance(held, dict)
         and bool(held)
-        and held.keys() <= MEMBERS
-        and not held.keys().isdisjoint(_TEXTS)
+        and set(map(plain, held)) <= MEMBERS
+        and not set(map(plain, held)).isdisjoint(_TEXTS)
     )

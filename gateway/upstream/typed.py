@@ -17,7 +17,7 @@ import msgspec
 from google.protobuf.descriptor import Descriptor
 
 from gateway.upstream.codec import ECHOES, Codecs, Report
-from gateway.upstream.error_in_success import MEMBERS, tells_no_error
+from gateway.upstream.error_in_success import MEMBERS, plain, tells_no_error
 from gateway.upstream.typed_fill import Fill, Filled, Told, fill_plainly
 from gateway.upstream.typed_shape import Shape, shape_of
 from gateway.upstream.values import Json, ProtocolError
@@ -119,4 +119,4 @@ def _tells_no_error(shape: Shape) -> bool:
 
 def _is_no_error(shape: Shape) -> bool:
     """Whether an object has a member that an object of an error has not."""
-    return any(m.required and key not in MEMBERS for key, m in shape.members.items())
+    return any(m.required and plain(key) not in MEMBERS for key, m in shape.members.items())

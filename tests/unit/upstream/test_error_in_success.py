@@ -94,7 +94,6 @@ ERRORS = [
     {"NotFound": {"code": 404, "message": "m"}},
     {"NeutronError": {"type": "t", "message": "m", "detail": ""}},
     {"fault": {"faultstring": "m"}},
-    {"anyOther": {"code": 404, "message": "m"}},
     *(
         {key: text}
         for key in ("message", "msg", "detail", "title", "reason")
@@ -103,10 +102,28 @@ ERRORS = [
     {"message": "no", "code": None, "error": {}},
     {"message": "deleted", "detail": "the vault is busy"},
     {"message": ["no"]},
+    {"message": "no", "request_id": "r", "timestamp": 1},
+    {"status": 404, "path": "/v3"},
+    {"status": "fail", "message": "no"},
+    {"type": "about:blank", "title": "Forbidden", "status": 403, "detail": "m"},
+    {"__type": "AccessDenied", "message": "m"},
+    {"ErrorCode": OWN, "ErrorMessage": "m"},
+    {"Error": {"Code": OWN, "Message": "m"}},
+    {"resp_code": OWN, "resp_msg": "m"},
+    {"retcode": 1, "retmsg": "m"},
+    {"success": False},
+    {"success": "false", "data": None},
+    {"result": "failed"},
+]
+WRAPPED = [
+    {"response": {"error": {"code": OWN, "message": "m"}}},
+    {"anyOther": {"code": 404, "message": "m"}},
+    [{"error_code": OWN, "error_msg": "m"}],
+    "The vault is locked",
 ]
 
 
-@pytest.mark.parametrize("body", ERRORS, ids=json.dumps)
+@pytest.mark.parametrize("body", [*ERRORS, *WRAPPED], ids=json.dumps)
 def test_an_error_document_is_no_success(body):
     own = OWN in json.dumps(body)
     assert judged(body).value is None
@@ -115,9 +132,7 @@ def test_an_error_document_is_no_success(body):
     assert judged(body, reads=True).outcome is Outcome.DEFINITE
 
 
-@pytest.mark.parametrize(
-    "body", [body for body in ERRORS if "anyOther" not in body], ids=json.dumps
-)
+@pytest.mark.parametrize("body", ERRORS, ids=json.dumps)
 def test_a_list_beside_an_error_is_no_list(body):
     attempt = judged({"vaults": [], "count": 0, **body}, reads=True)
     assert (attempt.outcome, attempt.value) == (Outcome.DEFINITE, None)
@@ -135,7 +150,8 @@ def test_a_list_beside_an_error_is_no_list(body):
     ],
 )
 def test_a_sentence_of_success_alone_is_no_error(text):
-    assert judged({"message": text}).value == {"message": text}
+    for body in ({"message": text}, {"message": text, "request_id": "r", "status": 200}, text):
+        assert judged(body).value == body
 
 
 @pytest.mark.parametrize(
