@@ -159,18 +159,22 @@ def _is_failed_status(status: Json) -> bool:
 
 def _plain(value: dict[str, Json]) -> dict[str, Json]:
     """With plain keys; of two that are the same then, the one that says something."""
-    found: dict[str, Json] = {}
-    for key, held in value.items():
-        if (word := plain(key)) not in found or is_success(found[word]):
-            found[word] = held
+    words = list(map(plain, value))
+    found = dict(zip(words, value.values(), strict=True))
+    if len(found) < len(value):
+        told = zip(words, value.values(), strict=True)
+        found |= {word: held for word, held in told if not is_success(held)}
     return found
 
 
 def _wrapped(value: dict[str, Json]) -> Iterator[tuple[str, Json]]:
+    if len(value) > 1:
+        yield from ((key, held) for key, held in value.items() if _is_wrapper(key))
+        return
     for key, held in value.items():
-        if _is_wrapper(key) or (len(value) == 1 and _is_error_object(held)):
+        if _is_wrapper(key) or _is_error_object(held):
             yield key, held
-        elif len(value) == 1 and isinstance(held, dict) and len(held) == 1:
+        elif isinstance(held, dict) and len(held) == 1:
             yield from _wrapped(held)
 
 
@@ -182,7 +186,7 @@ def _is_wrapper(key: str) -> bool:
 def _is_error_object(held: Json) -> bool:
     return (
         isinstance(held, dict)
-        and bool(held)
+        and 0 < len(held) <= len(MEMBERS)
         and set(map(plain, held)) <= MEMBERS
         and not set(map(plain, held)).isdisjoint(_TEXTS)
     )
