@@ -47,7 +47,7 @@ SAME = {
 @pytest.mark.parametrize("rows_of", SAME)
 @pytest.mark.parametrize("binding", LISTS, ids=rpc_of)
 def test_a_list_whose_rows_share_their_id_ends_where_nothing_leads_on(binding, rows_of):
-    for count, rows, size in (("total", 7, 3), ("none", 7, 7), ("total", 60, 7), ("none", 60, 50)):
+    for count, rows, size in (("total", 7, 3), ("none", 7, 7), ("total", 25, 7)):
         made = [SAME[rows_of](number) for number in range(rows)]
         rules = Paging(offset="ignored", marker="ignored", count=count)
         ends(Shelf(binding, made, rules), size, [item.mark for item in made])
