@@ -99,7 +99,7 @@ def _at_top(status: int, value: dict[str, Json]) -> UpstreamError | None:
     code = value.get(_CODE)
     if not is_success(code) and (_is_error_code(code) or not value.keys().isdisjoint(_TEXTS)):
         return _error(status, code, value)
-    verdicts = (str(value.get(key)).lower() for key in _VERDICTS)
+    verdicts = [str(value[key]).lower() for key in _VERDICTS if key in value]
     if (
         _FAILED.isdisjoint(verdicts)
         and all(is_success(value.get(key)) for key in _ERROR_TEXTS)
@@ -157,9 +157,14 @@ def _is_failed_status(status: Json) -> bool:
     return str(status).removesuffix(".0") in _FAILED_STATUSES
 
 
+def _words(value: Iterable[str]) -> list[str]:
+    """Each as `plain` writes it."""
+    return [key.lower().replace("_", "") for key in value]
+
+
 def _plain(value: dict[str, Json]) -> dict[str, Json]:
     """With plain keys; of two that are the same then, the one that says something."""
-    words = list(map(plain, value))
+    words = _words(value)
     found = dict(zip(words, value.values(), strict=True))
     if len(found) < len(value):
         told = zip(words, value.values(), strict=True)
@@ -187,6 +192,6 @@ def _is_error_object(held: Json) -> bool:
     return (
         isinstance(held, dict)
         and 0 < len(held) <= len(MEMBERS)
-        and set(map(plain, held)) <= MEMBERS
-        and not set(map(plain, held)).isdisjoint(_TEXTS)
+        and MEMBERS.issuperset(words := _words(held))
+        and not set(words).isdisjoint(_TEXTS)
     )

@@ -75,13 +75,6 @@ def marker_of(row: Row) -> str:
     return row.id if isinstance(row, UnreadableRow) else row_id(row)
 
 
-def content_of(row: Row) -> bytes:
-    """All that a row holds."""
-    if isinstance(row, UnreadableRow):
-        return row.digest.encode()
-    return row.SerializeToString(deterministic=True)
-
-
 @cache
 def identity(row: "Descriptor") -> tuple[str, ...]:
     """Names of the text fields that make up a row's identity."""

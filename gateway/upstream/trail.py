@@ -16,7 +16,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from gateway.upstream.rows import Row, UnreadableRow, content_of, row_id
+from gateway.upstream.rows import Row, UnreadableRow, row_id
 
 _EACH: Final = 32
 _SHARE: Final = 8
@@ -62,10 +62,10 @@ class Trail(Struct, frozen=True):
         """The trail after more rows."""
         known, before, shown = self._marks(), self.shown, self.shown + len(rows)
         kept = _kept(shown)
-        new = _Marks(rows)
         marks = [known[number] for number in kept if number < before]
-        marks += [new.mark(number - before) for number in kept if number >= before]
-        return Trail(shown, b"".join(marks), self.repeated + len(new.known(known.values())))
+        marks += _marks([rows[number - before] for number in kept if number >= before])
+        again = _Marks(rows).known(known.values()) if known else ()
+        return Trail(shown, b"".join(marks), self.repeated + len(again))
 
     def shows_again(self, rows: Sequence[Row]) -> bool:
         """Whether one of these is known to have been shown."""
@@ -101,7 +101,7 @@ class Trail(Struct, frozen=True):
 
         `index`: in its list; a row that others are like has no other.
         """
-        known, mark = self._marks(), _Marks((row,)).mark(0)
+        known, mark = self._marks(), _marks((row,))[0]
         named = [
             number for number, each in known.items() if each[:_NAME_BYTES] == mark[:_NAME_BYTES]
         ]
@@ -139,7 +139,7 @@ class _Marks:
 
     def __init__(self, rows: Sequence[Row]) -> None:
         self._rows = rows
-        self.names = [_digest(row_id(row).encode(), _NAME_BYTES) for row in rows]
+        self.names = _names(rows)
 
     @cached_property
     def _named(self) -> dict[bytes, list[int]]:
@@ -149,7 +149,7 @@ class _Marks:
         return found
 
     def mark(self, index: int) -> bytes:
-        return self.names[index] + _digest(content_of(self._rows[index]), _CONTENT_BYTES)
+        return self.names[index] + _contents(self._rows[index : index + 1])[0]
 
     def places(self, mark: bytes, *, alone: bool) -> list[int]:
         """Indices of the rows that may be the one with a mark. `alone`: no other row that was shown
@@ -186,5 +186,20 @@ def _split(marks: bytes) -> Iterable[bytes]:
     return (marks[start : start + size] for start in range(0, len(marks), size))
 
 
-def _digest(of: bytes, size: int) -> bytes:
-    return blake2b(of, digest_size=size).digest()
+def _marks(rows: Sequence[Row]) -> list[bytes]:
+    return list(map(bytes.__add__, _names(rows), _contents(rows)))
+
+
+def _names(rows: Sequence[Row]) -> list[bytes]:
+    return [blake2b(row_id(row).encode(), digest_size=_NAME_BYTES).digest() for row in rows]
+
+
+def _contents(rows: Sequence[Row]) -> list[bytes]:
+    """All that rows hold, in short."""
+    whole = [
+        row.digest.encode()
+        if isinstance(row, UnreadableRow)
+        else row.SerializeToString(deterministic=True)
+        for row in rows
+    ]
+    return [blake2b(each, digest_size=_CONTENT_BYTES).digest() for each in whole]
