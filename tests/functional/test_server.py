@@ -381,7 +381,7 @@ async def test_calls_that_outlast_the_grace_are_answered_by_the_gateway(lines, m
             )
         )
         calls["queued"] = asyncio.create_task(caller(world)("VaultService/UpdateVault", update))
-        await asyncio.sleep(0.2)
+        await until(lambda: world.app.servers.in_flight.number == len(calls))
         await world.app.servers.drain(world.app.hub.end, world.app.client.release)
         ended = {name: await call for name, call in calls.items()}
         assert {name: (end.code, end.reason) for name, end in ended.items()} == {

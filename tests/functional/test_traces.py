@@ -150,6 +150,7 @@ async def test_calls_that_fail_have_the_codes_of_grpc(collector):
         unknown = world.channel.unary_unary("/cbrgateway.v1.VaultService/Explode")
         with pytest.raises(grpc.aio.AioRpcError):
             await unknown(b"", metadata=(("traceparent", SAMPLED),))
+        await until(lambda: not world.app.servers.in_flight.number)
     found = await came(
         collector,
         *map(server_name, (LIST, GET, "PolicyService/ListPolicies")),
@@ -233,6 +234,7 @@ async def test_a_watch_is_one_span_and_its_polls_are_nobodys(collector):
         while event.WhichOneof("event") != "snapshot_end":
             event, seen = await call.read(), seen + 1
         call.cancel()
+        await until(lambda: not world.app.servers.in_flight.number)
     (span,) = await came(collector, server_name("TaskService/WatchTasks"))
     known = values(span.attributes)
     assert (known["rpc.response.status_code"], known["cbrgateway.messages"]) == ("CANCELLED", seen)

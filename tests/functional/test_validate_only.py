@@ -18,6 +18,7 @@ from tests.functional.calls import (
     arrived,
     caller,
     message_for,
+    until,
 )
 from tests.harness import running_gateway
 from tests.isolation.requests import put
@@ -210,6 +211,7 @@ async def test_the_audit_log_says_that_nothing_was_changed(tmp_path):
         await call.ok("VaultService/CreateVault", wish)
         missing = {"vault_id": "nowhere", "validate_only": True}
         await call.fails("VaultService/DeleteVault", missing)
+        await until(lambda: not world.app.servers.in_flight.number)
     told, refused = records(tmp_path)
     assert told["unmapped"]["event"] == "CHANGE_VALIDATED"
     assert refused["unmapped"]["event"] == "CALL_REFUSED"
