@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import yaml
 from emulator import settings as emulated
 from emulator.server import RunningEmulator
 from testkit.ports import held_port
+from tests.forked import Gateway
 from tests.harness import REGION, STANDBY_REGION, TENANTS, World, tenant_entry
 
 ROOT = Path(__file__).parents[2]
@@ -74,20 +74,7 @@ class Process:
 
     async def start(self, **environ: str) -> None:
         """Does not wait until it serves."""
-        path = os.pathsep.join((str(ROOT / "generated" / "python"), str(ROOT)))
-        command = (
-            sys.executable,
-            "-m",
-            "gateway",
-            "serve",
-            "--config",
-            str(self._file),
-            "--log-level",
-            "error",
-        )
-        self._process = await asyncio.create_subprocess_exec(
-            *command, env=os.environ | {"PYTHONPATH": path} | SECRETS | environ, cwd=ROOT
-        )
+        self._process = Gateway(self._file, os.environ | SECRETS | environ)
 
     async def serving(self) -> None:
         """Waits until it can be called."""
@@ -124,8 +111,7 @@ class Process:
 
     async def end(self, number: signal.Signals = signal.SIGTERM) -> None:
         """Sends a signal, unless it has ended, and waits for the end."""
-        with contextlib.suppress(ProcessLookupError):
-            self._process.send_signal(number)
+        self._process.send_signal(number)
         await self.ended()
 
     @contextlib.asynccontextmanager

@@ -8,7 +8,6 @@ import os
 import signal
 import socket
 import struct
-import sys
 from pathlib import Path
 
 import yaml
@@ -16,8 +15,8 @@ import yaml
 from emulator import settings as emulated
 from emulator.tasks import Outcome, Owner
 from testkit.ports import free_port
+from tests.forked import Gateway
 from tests.harness import TENANTS, tenant_entry
-from tests.quota.processes import ROOT
 
 PROJECT = TENANTS["payments"][0]
 
@@ -43,26 +42,12 @@ class Member:
         file.write_text(
             yaml.safe_dump({"admin": {"listen": None}, **self._sections, "server": server})
         )
-        path = os.pathsep.join(
-            str(ROOT / part) for part in ("generated/python", "clients/python", ".")
-        )
         secrets = {
             "AK": emulated.ACCESS_KEY,
             "SK": emulated.SECRET_KEY,
             "TOKEN_KEY": "one for all of the fleet",
         }
-        environ = os.environ | {"PYTHONPATH": path} | secrets | self._environ
-        command = (
-            sys.executable,
-            "-m",
-            "gateway",
-            "serve",
-            "--config",
-            str(file),
-            "--log-level",
-            "error",
-        )
-        self._process = await asyncio.create_subprocess_exec(*command, env=environ, cwd=ROOT)
+        self._process = Gateway(file, os.environ | secrets | self._environ)
         async with asyncio.timeout(30):
             while not await self._answers():
                 assert self._process.returncode is None, "the gateway ended before it served"
