@@ -39,7 +39,7 @@ demo: $(STAMPS)/run ## Tell the whole story against a gateway of its own: vault,
 tools: $(STAMPS)/dev ## Install the development tools, such as buf, pytest and ruff, into .venv/bin
 
 .PHONY: test
-test: $(STAMPS)/dev ## Run all tests, four at once: they wait more than they compute
+test: $(STAMPS)/dev ## Run all tests, six at once: they wait more than they compute
 	@$(BIN)/python scripts/tests.py
 
 .PHONY: soak-quota

@@ -1,4 +1,4 @@
-"""Runs all tests, four at once. Where a few fail, these are run once more, one after the other: a
+"""Runs all tests, six at once. Where a few fail, these are run once more, one after the other: a
 test of what happens in time can fail on a machine that is too busy. They are named, and are to be
 mended; what fails twice fails.
 """
@@ -16,7 +16,7 @@ _FEW: Final = 5
 
 def main() -> int:
     _FAILED.unlink(missing_ok=True)
-    code = _pytest("-n", "4", "--dist", "worksteal")
+    code = _pytest("-n", "6", "--dist", "worksteal")
     failed = json.loads(_FAILED.read_text(encoding="utf-8")) if _FAILED.exists() else {}
     # 1: some tests have failed. All else (nothing collected, an error in pytest) is final.
     if code != 1 or not 0 < len(failed) <= _FEW:
