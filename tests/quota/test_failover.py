@@ -44,7 +44,7 @@ async def final(world, number):
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_failover_under_load_keeps_limits_request_ids_and_streams(tmp_path, kind):
-    most, ids = often(16, 200), often(32, 400)
+    most, ids = often(8, 200), often(16, 400)
     async with (
         store_of(kind, tmp_path / "store") as (servers, primary),
         running_fleet(
