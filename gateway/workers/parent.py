@@ -25,6 +25,7 @@ from gateway.rpc.server import HealthServer
 from gateway.secret import Secret
 from gateway.signals import Signals
 from gateway.snapshots import key_files
+from gateway.workers.child import NotStarted
 from gateway.workers.crew import Crew
 from gateway.workers.part import Part
 from gateway.workers.port import held_port
@@ -64,11 +65,10 @@ async def serve_workers(config: Config, load: Callable[[], Config], signals: Sig
 async def _made(
     stack: contextlib.AsyncExitStack, config: Config, load: Callable[[], Config]
 ) -> "_Parent":
-    """Raises AddressInUse."""
-    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cbr-gateway-")))
+    """Raises AddressInUse and NotStarted."""
     address = held_port(stack, config.server.listen)
     http = held_port(stack, config.http.listen) if config.http.listen is not None else None
-    owner = StoreOwner(config, folder) if config.state.kind == "sqlite" else None
+    owner = StoreOwner(config, _folder(stack)) if config.state.kind == "sqlite" else None
     key = Secret(secrets.token_hex(PAGE_TOKEN_KEY_BYTES))
     count, socket = config.server.workers, owner.socket if owner else None
     parts = [Part(n, count, address, http, socket, key) for n in range(1, count + 1)]
@@ -79,6 +79,17 @@ async def _made(
     crew = Crew(parts, read, config.server.stall_s, store)
     reading = await stack.enter_async_context(Reading.running(read, load, crew.configure))
     return _Parent(config, crew, owner, reading)
+
+
+def _folder(stack: contextlib.AsyncExitStack) -> Path:
+    """Of this gateway alone. Raises NotStarted."""
+    try:
+        return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cbr-gateway-")))
+    except OSError as error:
+        raise NotStarted(
+            "server.workers needs a folder for temporary files that it may write to, such as an"
+            f" emptyDir at /tmp, or another one that TMPDIR names: {error.strerror}"
+        ) from error
 
 
 @dataclass(slots=True)

@@ -13,7 +13,7 @@ from gateway.config import Config
 from gateway.frames import Frames
 from gateway.state.owner_process import Order
 from gateway.state.settings import MEMORY
-from gateway.workers.child import Keeper, started
+from gateway.workers.child import Keeper, NotStarted, started
 
 _MODULE: Final = "gateway.state.owner_process"
 _END_S: Final = 10.0
@@ -33,10 +33,16 @@ class StoreOwner:
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator["asyncio.Task[None]"]:
-        """The work of keeping one, which fails with NotStarted."""
+        """The work of keeping one, which fails with NotStarted. Raises NotStarted."""
         with socket.socket(socket.AF_UNIX) as listener:
-            listener.bind(str(self.socket))
-            self.socket.chmod(_MODE)
+            try:
+                listener.bind(str(self.socket))
+                self.socket.chmod(_MODE)
+            except OSError as error:
+                raise NotStarted(
+                    f"the store's owner cannot listen at {self.socket}: {error}. Name another"
+                    " folder in TMPDIR; the path of a socket has some 100 characters at most"
+                ) from error
             listener.listen()
             keeping = asyncio.create_task(self.keeper.run(lambda: self._once(listener)))
             try:
