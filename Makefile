@@ -71,6 +71,10 @@ soak-restart: $(STAMPS)/dev ## Make 10,000 calls with each policy of balancing w
 soak-renewal: $(STAMPS)/dev ## Renew the server's certificate a hundred times under calls
 	@RENEWAL_SOAK=1 $(BIN)/python -m pytest --timeout 600 tests/functional/test_renewal.py
 
+.PHONY: soak-reload
+soak-reload: $(STAMPS)/dev ## Change the configuration of two workers a thousand times under calls, three hundred times by mistake
+	@RELOAD_SOAK=1 $(BIN)/python -m pytest --timeout 3600 tests/functional/test_workers.py -k one_gateway
+
 .PHONY: soak-load
 soak-load: $(STAMPS)/dev ## Call more than the gateway can answer, and beside sick projects; prints what became of the calls
 	@$(BIN)/python -m benchmarks.overload

@@ -1,5 +1,7 @@
 """`serve --workers 2`: one port and one store, probes and metrics in one place, and nobody missed
 for long.
+
+`RELOAD_SOAK=1` changes the configuration a thousand times; `make test` ten times.
 """
 
 import asyncio
@@ -13,6 +15,7 @@ from collections import Counter
 from pathlib import Path
 
 import grpc
+import pytest
 import yaml
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
@@ -20,16 +23,19 @@ from emulator.server import running_emulator
 from emulator.transitions import Mode, Pace
 from gateway.audit.chain import Keys
 from gateway.audit.verify import verify
+from gateway.workers.child import NotStarted
+from gateway.workers.store_owner import StoreOwner
 from testkit.ports import held_port
 from tests.functional.calls import until
+from tests.functional.reloads import SOAK, reloaded, settled, versions
+from tests.harness import config_for
 from tests.quota.fleet import at_most, create, listed, until_ok
 from tests.quota.oracle import agreed, created
 from tests.quota.processes import Process
-from tests.quota.scenes import limit, often, posts
+from tests.quota.scenes import limit, posts
 
 WORKER, OWNER = "gateway.workers", "gateway.state.owner_process"
 CALLERS = 8
-RELOADS = often(6, 100)
 AUDIT_KEY = "an-audit-key-for-these-tests-0123456789"
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -119,6 +125,7 @@ async def running(folder):
             await gateway.end()
 
 
+@pytest.mark.timeout(3600 if SOAK else 300)
 async def test_workers_are_one_gateway_from_start_to_end(tmp_path):
     """A start of all processes takes its time, so this is one life."""
     async with running(tmp_path) as gateway:
@@ -130,6 +137,14 @@ async def test_workers_are_one_gateway_from_start_to_end(tmp_path):
     verdicts = verify(tmp_path / "audit", Keys.of(AUDIT_KEY))
     assert [verdict.bad for verdict in verdicts] == [None, None]
     assert [verdict.writer[-2:] for verdict in verdicts] == ["-1", "-2"]
+
+
+async def test_a_socket_that_cannot_be_made_is_told(tmp_path):
+    folder = tmp_path / ("long" * 30)
+    folder.mkdir()
+    owner = StoreOwner(config_for("http://127.0.0.1:1"), folder)
+    with pytest.raises(NotStarted, match="TMPDIR"):
+        await contextlib.AsyncExitStack().enter_async_context(owner.running())
 
 
 async def limits_and_request_ids_are_one(gateway):
@@ -175,29 +190,10 @@ async def no_other_gateway_gets_the_port(gateway):
 
 
 async def all_have_one_configuration_and_none_that_was_refused(gateway):
-    file = gateway.folder / "gateway.yaml"
-    good, seen = yaml.safe_load(file.read_text()), set()
-    for number in range(RELOADS):
-        refused = number % 3 == 2
-        limits = "none" if refused else [limit("vaults", "tenant", 100 + number)]
-        file.write_text(yaml.safe_dump(good | {"limits": limits}))
-        gateway.send(signal.SIGHUP)
-        async with asyncio.timeout(60):
-            while not (found := await one_version(gateway, seen, refused=refused)):  # noqa: ASYNC110
-                await asyncio.sleep(0.05)
-        seen |= found
-    assert len(seen) == RELOADS - RELOADS // 3
-    version = found.pop().split('"')[1]
+    async with gateway.callers() as worlds:
+        version = await reloaded(gateway, worlds)
     assert f"version {version}, since the last reload was refused" in await gateway.page("/readyz")
     assert await gateway.replaced() == {"worker": 0, "store_owner": 0}
-
-
-async def one_version(gateway, seen, *, refused):
-    """The configuration that all have, once what became of the last reload is told."""
-    told = set((await gateway.metric("cbr_config_last_reload_successful")).values())
-    versions = set(await gateway.metric("cbr_config_info"))
-    settled = len(versions) == 1 and told == {float(not refused)}
-    return versions if settled and (refused or versions.isdisjoint(seen)) else set()
 
 
 async def an_end_in_order_answers_what_is_under_way(gateway):
@@ -249,8 +245,13 @@ async def an_owner_that_is_killed_loses_and_doubles_nothing(gateway):
 
 async def a_worker_that_is_killed_costs_its_calls_only(gateway):
     before = await gateway.metric("grpc_server_handled_total")
+    before_it = await versions(gateway)
     killed = gateway.children(WORKER)[0]
     os.kill(killed, signal.SIGKILL)
+    file = gateway.folder / "gateway.yaml"
+    changed = yaml.safe_load(file.read_text()) | {"limits": [limit("vaults", "tenant", 31)]}
+    file.write_text(yaml.safe_dump(changed))
+    gateway.send(signal.SIGHUP)
     # Until then its sockets are open, and the system may still give it connections.
     await until(lambda: not Path(f"/proc/{killed}").exists())
     # The other worker takes calls all the while.
@@ -258,6 +259,8 @@ async def a_worker_that_is_killed_costs_its_calls_only(gateway):
         found = await asyncio.gather(*(listed(world) for world in worlds))
         assert Counter(each.reason for each in found) == {"OK": CALLERS}
     await gateway.both_serve()
+    # What begins after a reload begins with what it has brought.
+    await settled(gateway, before_it, refused=False)
     after = await gateway.metric("grpc_server_handled_total")
     assert all(after[series] >= before[series] for series in before)
     assert await gateway.replaced() == {"worker": 1, "store_owner": 1}
