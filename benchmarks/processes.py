@@ -46,9 +46,9 @@ def can_pin() -> bool:
 
 
 @contextmanager
-def _pinned(core: int) -> Iterator[None]:
-    """What is started inside inherits the core, from its first instruction on."""
-    if not can_pin():
+def _pinned(core: int | None) -> Iterator[None]:
+    """What is started inside inherits the core, from its first instruction on; None: any."""
+    if core is None or not can_pin():
         yield
         return
     before = os.sched_getaffinity(0)
@@ -60,7 +60,7 @@ def _pinned(core: int) -> Iterator[None]:
 
 
 @contextmanager
-def module(name: str, *arguments: str, core: int) -> Iterator[Server]:
+def module(name: str, *arguments: str, core: int | None) -> Iterator[Server]:
     """Runs `python -m benchmarks.<name>`, which prints its address."""
     with running(
         [sys.executable, "-m", f"benchmarks.{name}", *arguments], core, stdout=subprocess.PIPE
@@ -80,15 +80,22 @@ class Servant:
     process: subprocess.Popen[bytes]
 
     def obey(self, order: str) -> bytes:
+        self.tell(order)
+        return self.answer()
+
+    def tell(self, order: str) -> None:
+        """`answer` must follow."""
         assert self.process.stdin is not None
-        assert self.process.stdout is not None
         self.process.stdin.write(f"{order}\n".encode())
         self.process.stdin.flush()
+
+    def answer(self) -> bytes:
+        assert self.process.stdout is not None
         return self.process.stdout.readline()
 
 
 @contextmanager
-def servant(name: str, *arguments: str, core: int) -> Iterator[Servant]:
+def servant(name: str, *arguments: str, core: int | None) -> Iterator[Servant]:
     """Runs `python -m benchmarks.<name>`, which takes orders."""
     pipe = subprocess.PIPE
     with running(
@@ -106,6 +113,7 @@ def gateway(
     upstream: str,
     transport: str,
     sections: Mapping[str, Any] | None = None,
+    core: int | None = SERVER_CORE,
     **more: str,
 ) -> Iterator[Server]:
     """Runs `cbr-gateway serve` as an operator would; its log, one line per call, goes to a file in
@@ -122,7 +130,7 @@ def gateway(
     command = [sys.executable, "-m", "gateway", "serve", "--config", str(config)]
     with (
         log.open("wb") as stream,
-        running(command, SERVER_CORE, stderr=stream, env=environ) as (process, begun),
+        running(command, core, stderr=stream, env=environ) as (process, begun),
     ):
         address, health = _addresses_in(log, process)
         yield Server(address, process.pid, begun, health)
@@ -202,7 +210,7 @@ def load(
 @contextmanager
 def running(
     command: Sequence[str],
-    core: int,
+    core: int | None,
     **options: Any,  # noqa: ANN401 - any message or value
 ) -> Iterator[tuple[subprocess.Popen[bytes], float]]:
     begun = time.monotonic()
@@ -226,7 +234,8 @@ def _addresses_in(log: Path, process: subprocess.Popen[bytes]) -> tuple[str, str
     ends_at = time.monotonic() + _START_S
     while time.monotonic() < ends_at and process.poll() is None:
         for line in log.read_bytes().splitlines(keepends=True):
-            if line.endswith(b"\n") and b'"serving"' in line:
+            # Of several processes, the one that answers for the health of all.
+            if line.endswith(b"\n") and b'"serving"' in line and b'"health"' in line:
                 told = msgspec.json.decode(line)
                 return told["address"], told["health"]
         time.sleep(0.005)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import goals, load, payloads, plan, processes, report, slices, streams
+from benchmarks import goals, load, payloads, plan, processes, report, slices, streams, workers
 from benchmarks.load import Case, Reading, Sample, cpu_s_of, measure, sample
 from benchmarks.plan import Run, middle
 from benchmarks.streams import Level, Overload, Streams
@@ -55,6 +55,14 @@ def every_round():
 def test_the_payloads_have_the_sizes_that_the_report_speaks_of():
     assert 1000 < len(payloads.encode(payloads.vault())) < 1400
     assert 50_000 < len(payloads.encode(payloads.vaults())) < 70_000
+
+
+def test_what_two_workers_can_do_is_told_by_the_busiest_process():
+    one = workers.Turn(100.0, (1000.0,), ())
+    two = workers.Turn(150.0, (700.0, 300.0), (10.0, 100.0))
+    *_, row, _, _ = workers.lines({"GetVault": [(one, two)] * 3})
+    assert row.split() == ["GetVault", "100", "150", "1.50", "(1.50-1.50)", "2.00", "(2.00-2.00)"]
+    assert workers.Turn(1.0, (700.0, 300.0), (10.0, 900.0)).busiest_us == 900.0
 
 
 def test_only_calls_that_end_while_it_is_measured_count():
