@@ -1,4 +1,5 @@
 // The life of a backup: a vault for a server, a backup, a restore, and nothing left behind.
+#include <chrono>
 #include <cstdlib>
 #include <fstream>
 #include <iostream>
@@ -8,11 +9,12 @@
 #include <string>
 
 #include <cbrgateway/client.h>
+#include <cbrgateway/pages.h>
 #include <cbrgateway/v1/backup.grpc.pb.h>
 #include <cbrgateway/v1/checkpoint.grpc.pb.h>
 #include <cbrgateway/v1/protectability.grpc.pb.h>
 #include <cbrgateway/v1/vault.grpc.pb.h>
-#include <cbrgateway/watch.h>
+#include <cbrgateway/wait.h>
 
 namespace cbr = cbrgateway::v1;
 using cbrgateway::Call;
@@ -38,8 +40,7 @@ cbr::Protectable FreeServer(const Channel& channel) {
   cbr::ListProtectablesRequest servers;
   servers.set_protectable_type(cbr::PROTECTABLE_TYPE_SERVER);
   const auto stub = cbr::ProtectabilityService::NewStub(channel);
-  const auto found = Call(*stub, &cbr::ProtectabilityService::Stub::ListProtectables, servers);
-  for (const auto& server : found.instances()) {
+  for (const auto& server : cbrgateway::Rows<cbr::Protectable>(*stub, &cbr::ProtectabilityService::Stub::ListProtectables, servers)) {
     if (server.protectable().result() && !server.protectable().has_vault()) {
       return server;
     }
@@ -47,25 +48,27 @@ cbr::Protectable FreeServer(const Channel& channel) {
   throw std::runtime_error("no server is free");
 }
 
-// Follows what a call has started to its end.
-void Finish(const Channel& channel, const std::string& title, const cbr::Submission& started) {
-  for (const auto& left : started.skipped_resources()) {
+cbr::BillingSpec Billing() {
+  cbr::BillingSpec billing;
+  billing.set_size_gib(200);
+  billing.set_object_type(cbr::OBJECT_TYPE_SERVER);
+  billing.set_protect_type(cbr::PROTECT_TYPE_BACKUP);
+  billing.set_consistent_level(cbr::CONSISTENT_LEVEL_CRASH_CONSISTENT);
+  return billing;
+}
+
+// Makes a change, tells what has become of its work, and answers the change's own answer.
+template <class Stub, class Request, class Response>
+Response Finish(const Channel& channel, const std::string& title, Stub& stub, grpc::Status (Stub::*rpc)(grpc::ClientContext*, const Request&, Response*),
+                const Request& request) {
+  const auto [answer, ended] = cbrgateway::RunAndWait(channel, stub, rpc, request, std::chrono::system_clock::now() + std::chrono::minutes(2));
+  for (const auto& left : ended.skipped) {
     std::cout << title << " skipped by CBR: " << left.id() << " " << left.code() << " " << left.reason() << std::endl;
   }
-  cbr::WatchTasksRequest request;
-  request.mutable_filter()->add_submission_ids(started.id());
-  request.set_end_when_all_terminal(true);
-  cbrgateway::Watch watch(channel, request);
-  for (cbr::WatchTasksResponse event; watch.Read(&event);) {
-    if (event.has_update()) {
-      std::cout << title << " " << event.update().task().details().common().progress_percent() << " %" << std::endl;
-    } else if (event.has_terminal()) {
-      std::cout << title << " " << cbr::TaskStatus_Name(event.terminal().task().status()) << std::endl;
-    }
+  for (const auto& task : ended.tasks) {
+    std::cout << title << " " << cbr::TaskStatus_Name(task.status()) << std::endl;
   }
-  if (const auto status = watch.Finish(); !status.ok()) {
-    throw cbrgateway::Error(status);
-  }
+  return answer;
 }
 
 void Tell(const Channel& channel) {
@@ -79,18 +82,13 @@ void Tell(const Channel& channel) {
   auto& resource = *create.mutable_vault()->add_resources();
   resource.set_id(server.id());
   resource.set_type(server.type());
-  auto& billing = *create.mutable_vault()->mutable_billing();
-  billing.set_size_gib(200);
-  billing.set_object_type(cbr::OBJECT_TYPE_SERVER);
-  billing.set_protect_type(cbr::PROTECT_TYPE_BACKUP);
-  billing.set_consistent_level(cbr::CONSISTENT_LEVEL_CRASH_CONSISTENT);
+  *create.mutable_vault()->mutable_billing() = Billing();
   const auto vault = Call(*vaults, &cbr::VaultService::Stub::CreateVault, create).vault();
   std::cout << "vault " << vault.id() << " holds " << server.name() << std::endl;
 
   cbr::CreateCheckpointRequest back_up;
   back_up.mutable_checkpoint()->set_vault_id(vault.id());
-  const auto made = Call(*checkpoints, &cbr::CheckpointService::Stub::CreateCheckpoint, back_up);
-  Finish(channel, "backup", made.submission());
+  const auto made = Finish(channel, "backup", *checkpoints, &cbr::CheckpointService::Stub::CreateCheckpoint, back_up);
   cbr::ListBackupsRequest of_checkpoint;
   of_checkpoint.set_checkpoint_id(made.checkpoint().id());
   const auto backup = Call(*backups, &cbr::BackupService::Stub::ListBackups, of_checkpoint).backups(0);
@@ -99,23 +97,17 @@ void Tell(const Channel& channel) {
   cbr::RestoreBackupRequest restore;
   restore.set_backup_id(backup.id());
   restore.mutable_restore()->set_server_id(server.id());
-  Finish(channel, "restore", Call(*backups, &cbr::BackupService::Stub::RestoreBackup, restore).submission());
+  Finish(channel, "restore", *backups, &cbr::BackupService::Stub::RestoreBackup, restore);
 
   cbr::DeleteVaultRequest clean_up;
   clean_up.set_vault_id(vault.id());
   clean_up.set_force(true);
-  Finish(channel, "deletion", Call(*vaults, &cbr::VaultService::Stub::DeleteVault, clean_up).submission());
+  Finish(channel, "deletion", *vaults, &cbr::VaultService::Stub::DeleteVault, clean_up);
 }
 
 int main() {
   try {
     Tell(Connect());
-  } catch (const cbrgateway::Error& error) {
-    std::cerr << error.what() << "\n" << error.kind << ", reason " << error.reason_name << "\n";
-    for (const auto& field : error.fields) {
-      std::cerr << field.field() << ": " << field.description() << "\n";
-    }
-    return 1;
   } catch (const std::exception& failure) {
     std::cerr << failure.what() << "\n";
     return 1;

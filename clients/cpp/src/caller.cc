@@ -12,7 +12,6 @@
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/support/proto_buffer_reader.h>
 
-#include "explained.h"
 #include "request_id.h"
 
 namespace cbrgateway {
@@ -73,7 +72,7 @@ class Caller::Interceptor final : public grpc::experimental::Interceptor {
       *batch->GetRecvStatus() = *refusal_;
     }
     if (batch->QueryInterceptionHookPoint(InterceptionHookPoints::POST_RECV_STATUS) && !batch->GetRecvStatus()->ok()) {
-      *batch->GetRecvStatus() = Explained(*batch->GetRecvStatus(), caller_.address_, request_id_);
+      *batch->GetRecvStatus() = Explained(*batch->GetRecvStatus(), caller_.target_, request_id_);
     }
     batch->Proceed();
   }
@@ -108,8 +107,8 @@ class Caller::Interceptor final : public grpc::experimental::Interceptor {
   std::optional<grpc::Status> refusal_;
 };
 
-Caller::Caller(std::string address, std::function<std::string()> bearer, std::string project)
-    : address_(std::move(address)), bearer_(std::move(bearer)), project_(std::move(project)) {}
+Caller::Caller(Target target, std::function<std::string()> bearer, std::string project)
+    : target_(std::move(target)), bearer_(std::move(bearer)), project_(std::move(project)) {}
 
 grpc::experimental::Interceptor* Caller::CreateClientInterceptor(grpc::experimental::ClientRpcInfo* call) {
   return new Interceptor(*this, call->method());

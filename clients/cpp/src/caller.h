@@ -6,6 +6,8 @@
 
 #include <grpcpp/support/client_interceptor.h>
 
+#include "explained.h"
+
 namespace cbrgateway {
 
 /// Throws std::invalid_argument for what no header can carry: gRPC would end the process.
@@ -16,14 +18,14 @@ void CheckHeader(std::string_view name, std::string_view value);
 class Caller final : public grpc::experimental::ClientInterceptorFactoryInterface {
  public:
   /// Without a bearer, or with an empty project, calls go without.
-  Caller(std::string address, std::function<std::string()> bearer, std::string project);
+  Caller(Target target, std::function<std::string()> bearer, std::string project);
 
   grpc::experimental::Interceptor* CreateClientInterceptor(grpc::experimental::ClientRpcInfo* call) override;
 
  private:
   class Interceptor;
 
-  std::string address_;
+  Target target_;
   std::function<std::string()> bearer_;
   std::string project_;
 };

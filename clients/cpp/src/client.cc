@@ -4,9 +4,8 @@
 #include <utility>
 #include <vector>
 
-#include <grpcpp/support/client_interceptor.h>
-
 #include "caller.h"
+#include "credentials.h"
 
 namespace cbrgateway {
 namespace {
@@ -18,15 +17,22 @@ void Check(const std::string& address, const Options& options) {
   if (!options.api_key.empty() && options.token) {
     throw std::invalid_argument("api_key and token: give one of them");
   }
-  if (options.plaintext && !options.authorities.empty()) {
-    throw std::invalid_argument("plaintext and authorities: give one of them");
-  }
-  if (!options.authorities.empty() && options.authorities.find("-----BEGIN CERTIFICATE-----") == std::string::npos) {
-    throw std::invalid_argument("authorities: no certificate in what was given; it must be PEM, not the name of a file");
-  }
   CheckHeader("api_key", options.api_key);
   CheckHeader("project", options.project);
 }
+
+/// Of the caller: gRPC wants to own it.
+class Shared final : public grpc::experimental::ClientInterceptorFactoryInterface {
+ public:
+  explicit Shared(std::shared_ptr<grpc::experimental::ClientInterceptorFactoryInterface> factory) : factory_(std::move(factory)) {}
+
+  grpc::experimental::Interceptor* CreateClientInterceptor(grpc::experimental::ClientRpcInfo* call) override {
+    return factory_->CreateClientInterceptor(call);
+  }
+
+ private:
+  const std::shared_ptr<grpc::experimental::ClientInterceptorFactoryInterface> factory_;
+};
 
 grpc::ChannelArguments Arguments() {
   grpc::ChannelArguments arguments;
@@ -52,9 +58,15 @@ std::shared_ptr<grpc::Channel> Connect(const std::string& address, const Options
     bearer = [key = options.api_key] { return key; };
   }
   std::vector<std::unique_ptr<grpc::experimental::ClientInterceptorFactoryInterface>> interceptors;
-  interceptors.push_back(std::make_unique<Caller>(address, std::move(bearer), options.project));
-  const auto credentials = options.plaintext ? grpc::InsecureChannelCredentials() : grpc::SslCredentials({options.authorities, {}, {}});
-  return grpc::experimental::CreateCustomChannelWithInterceptors(address, credentials, Arguments(), std::move(interceptors));
+  interceptors.push_back(std::make_unique<Caller>(Target{address, options.plaintext}, std::move(bearer), options.project));
+  for (const auto& factory : options.interceptors) {
+    interceptors.push_back(std::make_unique<Shared>(factory));
+  }
+  grpc::ChannelArguments arguments = Arguments();
+  if (options.arguments) {
+    options.arguments(arguments);
+  }
+  return grpc::experimental::CreateCustomChannelWithInterceptors(address, CredentialsOf(options), arguments, std::move(interceptors));
 }
 
 }  // namespace cbrgateway

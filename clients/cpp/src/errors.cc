@@ -1,16 +1,15 @@
 #include "cbrgateway/errors.h"
 
-#include <algorithm>
-#include <array>
-#include <string_view>
 #include <thread>
+#include <utility>
 
 #include <absl/status/status.h>
-#include <absl/strings/ascii.h>
 #include <google/protobuf/util/time_util.h>
 #include <google/rpc/status.pb.h>
 
+#include "advice.h"
 #include "explained.h"
+#include "peer.h"
 #include "request_id.h"
 
 namespace cbrgateway {
@@ -20,30 +19,34 @@ using google::protobuf::util::TimeUtil;
 
 const char kOwnDomain[] = "cbrgateway-client";
 const char kRequestId[] = "request_id";
-
-/// gRPC says it in words only: the certificate could not be verified, in the words of OpenSSL or BoringSSL, or the name of the peer is not in it. The word
-/// certificate alone means nothing: newer versions of gRPC add "certificate verification context: OK" to any handshake that failed.
-bool IsUntrusted(const std::string& message) {
-  constexpr std::array<std::string_view, 3> kWords{"certificate verify failed", "certificate_verify_failed", "is not in peer certificate"};
-  const std::string lower = absl::AsciiStrToLower(message);
-  return std::any_of(kWords.begin(), kWords.end(), [&](std::string_view words) { return lower.find(words) != std::string::npos; });
-}
-
-Kind KindOf(const grpc::Status& status) {
-  switch (status.error_code()) {
-    case grpc::DEADLINE_EXCEEDED:
-      return Kind::kDeadline;
-    case grpc::UNAVAILABLE:
-      return IsUntrusted(status.error_message()) ? Kind::kUntrusted : Kind::kUnreachable;
-    default:
-      return Kind::kOther;
-  }
-}
+const char kAddress[] = "address";
+const char kPlaintext[] = "plaintext";
 
 template <class Message>
 std::optional<Message> Unpacked(const google::protobuf::Any& detail) {
   Message message;
   return detail.UnpackTo(&message) ? std::optional(message) : std::nullopt;
+}
+
+/// What is said before gRPC's own words, where nobody answered.
+std::string Told(Kind kind, const std::string& address) {
+  const std::string gateway = "the gateway at " + address;
+  switch (kind) {
+    case Kind::kUnreachable:
+      return gateway + " cannot be reached: ";
+    case Kind::kUntrusted:
+      return "the certificate of " + gateway + " is not trusted: ";
+    case Kind::kExpiredCertificate:
+      return "the certificate of " + gateway + " has expired, or is not valid yet: ";
+    case Kind::kPlaintextExpected:
+      return gateway + " speaks plain text, and was called with TLS: ";
+    case Kind::kTlsExpected:
+      return gateway + " closes connections in plain text, as one with TLS does: ";
+    case Kind::kDeadline:
+      return "the deadline passed before the gateway answered: ";
+    default:
+      return "";
+  }
 }
 
 template <class Repeated>
@@ -61,6 +64,12 @@ std::ostream& operator<<(std::ostream& out, Kind kind) {
       return out << "unreachable";
     case Kind::kUntrusted:
       return out << "untrusted";
+    case Kind::kExpiredCertificate:
+      return out << "expired_certificate";
+    case Kind::kPlaintextExpected:
+      return out << "plaintext_expected";
+    case Kind::kTlsExpected:
+      return out << "tls_expected";
     case Kind::kDeadline:
       return out << "deadline";
     case Kind::kOther:
@@ -69,17 +78,32 @@ std::ostream& operator<<(std::ostream& out, Kind kind) {
   return out << "other";
 }
 
-Error::Error(const grpc::Status& status) : kind(KindOf(status)), code(status.error_code()), message(status.error_message()), text_(message) {
+Error::Error(const grpc::Status& status, std::vector<std::string> open)
+    : kind(KindOf(status, /*plaintext=*/false)), code(status.error_code()), message(status.error_message()), still_open(std::move(open)) {
   google::rpc::Status packed;
-  if (!packed.ParseFromString(status.error_details())) {
-    return;
+  if (packed.ParseFromString(status.error_details())) {
+    for (const auto& detail : packed.details()) {
+      Add(detail);
+    }
   }
-  for (const auto& detail : packed.details()) {
-    Add(detail);
-  }
+  text_ = Text();
+}
+
+/// What happened; then every broken field, what to do, and the ids to repeat a change and to ask with.
+std::string Error::Text() const {
+  std::string text = message;
   if (kind == Kind::kAnswered) {
-    text_ = absl::StatusCodeToString(static_cast<absl::StatusCode>(code)) + " " + reason_name + ": " + message + " (call " + call_id + ")";
+    text = absl::StatusCodeToString(static_cast<absl::StatusCode>(code)) + " " + reason_name + ": " + message;
   }
+  for (const auto& field : fields) {
+    text += fields.size() > 1 ? "\n  " + field.field() + ": " + field.description() : "";
+  }
+  if (const std::string advice = Advice(*this); !advice.empty()) {
+    text += "\n  " + advice;
+  }
+  text += request_id.empty() ? "" : "\n  request_id " + request_id;
+  text += call_id.empty() ? "" : "\n  call " + call_id;
+  return text;
 }
 
 void Error::Add(const google::protobuf::Any& detail) {
@@ -102,42 +126,44 @@ void Error::Add(const google::protobuf::Any& detail) {
 
 void Error::Add(const google::rpc::ErrorInfo& info) {
   const std::map<std::string, std::string> facts(info.metadata().begin(), info.metadata().end());
-  if (const auto own = facts.find(kRequestId); info.domain() == kOwnDomain && own != facts.end()) {
-    request_id = own->second;
+  if (info.domain() == kOwnDomain) {
+    request_id = facts.at(kRequestId);
+    kind = kind == Kind::kAnswered ? kind : KindOf(grpc::Status(code, message), facts.contains(kPlaintext));
+    if (kind == Kind::kUntrusted && HasExpiredCertificate(facts.at(kAddress))) {
+      kind = Kind::kExpiredCertificate;
+    }
     return;
   }
   kind = Kind::kAnswered;
   reason_name = info.reason();
-  if (!v1::ErrorReason_Parse("ERROR_REASON_" + reason_name, &reason)) {
-    reason = v1::ERROR_REASON_OTHER;
-  }
+  reason = ReasonOf(info);
   metadata = facts;
 }
 
-grpc::Status Explained(const grpc::Status& status, const std::string& address, const std::string& request_id) {
+v1::ErrorReason ReasonOf(const google::rpc::ErrorInfo& info) {
+  v1::ErrorReason reason = v1::ERROR_REASON_UNSPECIFIED;
+  return v1::ErrorReason_Parse("ERROR_REASON_" + info.reason(), &reason) ? reason : v1::ERROR_REASON_OTHER;
+}
+
+grpc::Status Explained(const grpc::Status& status, const Target& target, const std::string& request_id) {
   std::string message = status.error_message();
-  switch (Error(status).kind) {
-    case Kind::kUnreachable:
-      message = "the gateway at " + address + " cannot be reached: " + message;
-      break;
-    case Kind::kUntrusted:
-      message = "the certificate of the gateway at " + address + " is not trusted: " + message;
-      break;
-    case Kind::kDeadline:
-      message = "the deadline passed before the gateway answered: " + message;
-      break;
-    default:
-      break;
-  }
   google::rpc::Status packed;
-  if (request_id.empty() || !packed.ParseFromString(status.error_details())) {
-    return {status.error_code(), message, status.error_details()};
+  if (!packed.ParseFromString(status.error_details())) {
+    return status;
+  }
+  if (packed.details().empty()) {
+    message = Told(KindOf(status, target.plaintext), target.address) + message;
   }
   packed.set_code(status.error_code());
   packed.set_message(message);
   google::rpc::ErrorInfo own;
   own.set_domain(kOwnDomain);
-  (*own.mutable_metadata())[kRequestId] = request_id;
+  auto& facts = *own.mutable_metadata();
+  facts[kRequestId] = request_id;
+  facts[kAddress] = target.address;
+  if (target.plaintext) {
+    facts[kPlaintext] = "true";
+  }
   packed.add_details()->PackFrom(own);
   return {status.error_code(), message, packed.SerializeAsString()};
 }

@@ -2,12 +2,24 @@
 
 #include <string>
 
+#include <google/rpc/error_details.pb.h>
 #include <grpcpp/support/status.h>
+
+#include "cbrgateway/v1/errors.pb.h"
 
 namespace cbrgateway {
 
-/// The status of a failed call with a text that says what happened where nobody answered, and with the request_id of a change among its details, where
-/// Error finds it.
-grpc::Status Explained(const grpc::Status& status, const std::string& address, const std::string& request_id);
+/// Where a call is made.
+struct Target {
+  std::string address;
+  bool plaintext = false;
+};
+
+/// The status of a failed call with a text that says what happened where nobody answered; where it was called, and the request_id of a change, are among its
+/// details, where Error finds them.
+grpc::Status Explained(const grpc::Status& status, const Target& target, const std::string& request_id);
+
+/// OTHER for a reason that is newer than this package.
+v1::ErrorReason ReasonOf(const google::rpc::ErrorInfo& info);
 
 }  // namespace cbrgateway

@@ -171,7 +171,7 @@ TEST(Gateway, CertificateInWords) {
   EXPECT_EQ(kind("SSL_ERROR_SSL: error:1000007d:SSL routines:OPENSSL_internal:CERTIFICATE_VERIFY_FAILED"), Kind::kUntrusted);
   EXPECT_EQ(kind("SSL_ERROR_SSL: error:0A000086:SSL routines::certificate verify failed"), Kind::kUntrusted);
   EXPECT_EQ(kind("Peer name gateway is not in peer certificate"), Kind::kUntrusted);
-  EXPECT_EQ(kind("OPENSSL_internal:WRONG_VERSION_NUMBER: Invalid certificate verification context: OK"), Kind::kUnreachable);
+  EXPECT_EQ(kind("OPENSSL_internal:WRONG_VERSION_NUMBER: Invalid certificate verification context: OK"), Kind::kPlaintextExpected);
 }
 
 TEST(Gateway, Unreachable) {

@@ -11,6 +11,8 @@
 #include <sstream>
 #include <stdexcept>
 
+#include <cbrgateway/v1/protectability.grpc.pb.h>
+#include <cbrgateway/v1/vault.grpc.pb.h>
 #include <gtest/gtest.h>
 
 namespace cbrgateway {
@@ -72,6 +74,18 @@ std::string Ask(const std::string& what) {
     throw std::runtime_error(what + ": " + reply);
   }
   return reply.substr(body + 4);
+}
+
+v1::Vault ProtectedVault(const std::shared_ptr<grpc::Channel>& channel, const std::string& name) {
+  using v1::ProtectabilityService;
+  v1::ListProtectablesRequest servers;
+  servers.set_protectable_type(v1::PROTECTABLE_TYPE_SERVER);
+  const auto server = Call(*ProtectabilityService::NewStub(channel), &ProtectabilityService::Stub::ListProtectables, servers).instances(0);
+  auto request = NewVault(name, 200);
+  auto& resource = *request.mutable_vault()->add_resources();
+  resource.set_id(server.id());
+  resource.set_type(server.type());
+  return Call(*v1::VaultService::NewStub(channel), &v1::VaultService::Stub::CreateVault, request).vault();
 }
 
 v1::CreateVaultRequest NewVault(const std::string& name, int size_gib) {

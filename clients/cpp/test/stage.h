@@ -25,6 +25,9 @@ std::shared_ptr<grpc::Channel> Connected(const Options& options = Trusted());
 /// Tells the stage what to do: a path with a query. Throws std::runtime_error if it does not do it.
 std::string Ask(const std::string& what);
 
+/// A vault that holds a server.
+v1::Vault ProtectedVault(const std::shared_ptr<grpc::Channel>& channel, const std::string& name);
+
 v1::CreateVaultRequest NewVault(const std::string& name, int size_gib = 100);
 
 }  // namespace cbrgateway

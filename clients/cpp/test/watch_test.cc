@@ -6,7 +6,6 @@
 
 #include <cbrgateway/client.h>
 #include <cbrgateway/v1/checkpoint.grpc.pb.h>
-#include <cbrgateway/v1/protectability.grpc.pb.h>
 #include <cbrgateway/v1/vault.grpc.pb.h>
 #include <cbrgateway/watch.h>
 #include <gtest/gtest.h>
@@ -17,14 +16,7 @@ namespace cbrgateway {
 namespace {
 
 using v1::CheckpointService;
-using v1::ProtectabilityService;
 using v1::VaultService;
-
-v1::Protectable AnyServer(const std::shared_ptr<grpc::Channel>& channel) {
-  v1::ListProtectablesRequest servers;
-  servers.set_protectable_type(v1::PROTECTABLE_TYPE_SERVER);
-  return Call(*ProtectabilityService::NewStub(channel), &ProtectabilityService::Stub::ListProtectables, servers).instances(0);
-}
 
 /// An event in words: its kind, and the revision of its task.
 std::string Told(const v1::WatchTasksResponse& event) {
@@ -45,12 +37,7 @@ std::shared_ptr<grpc::Channel> Script() { return Connect(Given("SCRIPT_ADDRESS")
 TEST(Watch, GoesOnThroughARestart) {
   const auto channel = Connected();
   const auto vaults = VaultService::NewStub(channel);
-  const auto server = AnyServer(channel);
-  auto request = NewVault("cpp-watch", 200);
-  auto& resource = *request.mutable_vault()->add_resources();
-  resource.set_id(server.id());
-  resource.set_type(server.type());
-  const auto vault = Call(*vaults, &VaultService::Stub::CreateVault, request).vault();
+  const auto vault = ProtectedVault(channel, "cpp-watch");
   v1::CreateCheckpointRequest backup;
   backup.mutable_checkpoint()->set_vault_id(vault.id());
   const auto made = Call(*CheckpointService::NewStub(channel), &CheckpointService::Stub::CreateCheckpoint, backup);

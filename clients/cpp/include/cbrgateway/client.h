@@ -9,8 +9,10 @@
 #include <memory>
 #include <string>
 #include <type_traits>
+#include <vector>
 
 #include <grpcpp/grpcpp.h>
+#include <grpcpp/support/client_interceptor.h>
 
 #include "cbrgateway/errors.h"
 
@@ -27,6 +29,21 @@ struct Options {
   std::string project = {};
   /// Trust these certificate authorities (PEM) instead of the system's.
   std::string authorities = {};
+  /// The same in a file, which is read again when it has changed.
+  std::string authorities_file = {};
+  /// The caller's own certificate and its key (PEM), for gateways that want one.
+  std::string certificate = {};
+  std::string key = {};
+  /// The same in files, which are read again within a second of a change; what they hold then counts for new connections. Authorities come from a file, too,
+  /// or are the system's.
+  std::string certificate_file = {};
+  std::string key_file = {};
+  /// In the place of all of these.
+  std::shared_ptr<grpc::ChannelCredentials> credentials = {};
+  /// Changes the arguments of the channel, after what this package sets.
+  std::function<void(grpc::ChannelArguments&)> arguments = {};
+  /// They see each call as it is sent, with credential and request_id; the first of them first.
+  std::vector<std::shared_ptr<grpc::experimental::ClientInterceptorFactoryInterface>> interceptors = {};
   /// Do without TLS. The API key travels readable: for a gateway on this machine only.
   bool plaintext = false;
 };

@@ -24,17 +24,25 @@ enum class Kind {
   kAnswered,     ///< The gateway did, with a reason.
   kUnreachable,  ///< Nobody answers at the address, or the connection broke.
   kUntrusted,    ///< The gateway's certificate is not of an authority that is trusted here, or not for this address.
+  kExpiredCertificate,  ///< The gateway's certificate is out of date, or not valid yet.
+  kPlaintextExpected,   ///< The port speaks plain text, and was called with TLS.
+  kTlsExpected,         ///< The port speaks TLS, and was called in plain text.
   kDeadline,     ///< The time of the call was over before the gateway answered.
   kOther,        ///< Something else, such as a cancelled call.
 };
 
-/// Writes `answered`, `unreachable`, `untrusted`, `deadline` or `other`.
+/// Writes `answered`, `unreachable`, `expired_certificate` and so on.
 std::ostream& operator<<(std::ostream& out, Kind kind);
 
-/// What the status of a failed call says, unpacked. It can be thrown; `what()` is a text for people.
+/// What the status of a failed call says, unpacked. It can be thrown; `what()` is a text for people: what happened, what to do, and the ids to repeat a
+/// change and to ask with.
 struct Error : std::exception {
-  /// The status must not be OK.
-  explicit Error(const grpc::Status& status);
+  /// The status must not be OK. Where TLS did not accept the gateway's certificate this looks at it once more, for three seconds at most: gRPC does not
+  /// tell one that has expired from others.
+  explicit Error(const grpc::Status& status) : Error(status, {}) {}
+
+  /// How a Wait ends whose time is up.
+  Error(const grpc::Status& status, std::vector<std::string> open);
 
   const char* what() const noexcept override { return text_.c_str(); }
 
@@ -51,10 +59,12 @@ struct Error : std::exception {
   std::string request_id;                       ///< Of a change: repeat it with this id to learn what became of it.
   std::string call_id;                          ///< The gateway's id of this call, for its operator.
   std::map<std::string, std::string> metadata;  ///< Facts of the ErrorInfo, such as `sent` and `attempts`.
+  std::vector<std::string> still_open;          ///< Of a Wait whose time was up: tasks that have not ended, and submissions whose tasks are not all known.
 
  private:
   void Add(const google::protobuf::Any& detail);
   void Add(const google::rpc::ErrorInfo& info);
+  std::string Text() const;
 
   std::string text_;
 };
