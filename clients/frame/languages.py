@@ -58,6 +58,8 @@ class Language:
     test: Sequence[Command]
     example: Sequence[Command]
     """Run the example against the package in `dist`."""
+    story: str
+    """The file of the example in whose place the README's program is run."""
     without: Sequence[str] = ()
     """Checks of what the client does not have yet, and those of one other language alone."""
 

@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from clients.frame import build
+from clients.frame import build, story
 from clients.frame.checks import CHECKS
 from clients.frame.control import Control
 from clients.frame.languages import CLIENTS, Language
@@ -35,6 +35,8 @@ def test(language: Language) -> frozenset[str]:
                     {"CBR_TEST_RESULTS": str(results)} | script.environ(),
                 )
                 (results / "example").touch()
+                story.run(language, folder, _TEST_S)
+                (results / "story").touch()
             except build.Failed as failure:
                 print(f"*** FAILED {failure} ***")
             finally:
@@ -49,12 +51,12 @@ def _run(language: Language, servers: Servers, control: Control, more: Mapping[s
     build.run(language, language.test, servers.environ() | tested | dict(more), _TEST_S)
     control.answer("/calm", {})
     shown = servers.environ()
-    story = {
+    known = {
         "CBR_ADDRESS": shown["CBR_TEST_ADDRESS"],
         "CBR_CA_FILE": shown["CBR_TEST_CA_FILE"],
         "CBR_API_KEY": shown["CBR_TEST_API_KEY"],
     }
-    build.run(language, language.example, story, _TEST_S)
+    build.run(language, language.example, known, _TEST_S)
 
 
 Passed = Sequence[tuple[Language, Collection[str]]]

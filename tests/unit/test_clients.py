@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from cbrgateway.v1 import quota_pb2, vault_pb2
 
-from clients.frame import build, service_config, vectors
+from clients.frame import build, service_config, story, vectors
 from clients.frame.checks import CHECKS
 from clients.frame.languages import ROOT, languages
 from clients.frame.unpack import unpack
@@ -87,6 +87,21 @@ def test_the_page_for_callers_tells_what_each_client_has():
         cells = dict(zip(columns, row.split("|"), strict=True))
         empty = {name for name, cell in cells.items() if not cell.strip()}
         assert empty == {name for name in columns if check in without[name]}, anchor
+
+
+_NOT_COUNTED = re.compile(
+    r"[^\w]*|(import|from|use|using|require|include|package)\b.*|#include.*|\s(cbr )?\".*\""
+)
+"""Lines of a program without a word, imports, and the names of Go's."""
+
+
+@pytest.mark.parametrize("language", LANGUAGES, ids=lambda language: language.name)
+def test_the_story_in_a_readme_is_short(language):
+    told = story.program(language).splitlines()
+    counted = [line for line in told if not _NOT_COUNTED.fullmatch(line)]
+    assert 15 < len(counted) <= 25, len(counted)
+    assert story.SHOWN_ADDRESS in "".join(counted)
+    assert (language.source / language.story).is_file()
 
 
 @pytest.fixture
