@@ -127,12 +127,13 @@ baseline: generate ## Before the first release: allow what `make protos` calls b
 
 .PHONY: lock
 lock: $(STAMPS)/dev ## Renew the lock files after a change of dependencies; add UPGRADE=--upgrade for newer versions
-	@$(COMPILE) $(UPGRADE) --extra fast --extra http --extra shared --extra otlp --extra otel --group dev -o requirements-dev.lock pyproject.toml devstack/pyproject.toml
-	@$(COMPILE) --extra fast --extra http --extra shared --extra otlp --extra otel -c requirements-dev.lock --no-annotate -o requirements.lock pyproject.toml
+	@$(COMPILE) $(UPGRADE) --extra fast --extra http --extra console --extra shared --extra otlp --extra otel --group dev -o requirements-dev.lock pyproject.toml devstack/pyproject.toml
+	@$(COMPILE) --extra fast --extra http --extra console --extra shared --extra otlp --extra otel -c requirements-dev.lock --no-annotate -o requirements.lock pyproject.toml
 	@$(COMPILE) -c requirements-dev.lock --no-annotate -o requirements-devstack.lock devstack/pyproject.toml
 	@$(COMPILE) --group build -c requirements-dev.lock --no-annotate -o requirements-build.lock
 	@$(COMPILE) --group deploy --no-annotate -o requirements-deploy.lock
 	@$(COMPILE) --group openapi --no-annotate -o requirements-openapi.lock
+	@$(COMPILE) --group browser -c requirements-dev.lock --no-annotate -o requirements-browser.lock
 	@$(COMPILE) --group site --no-annotate -o requirements-site.lock
 
 .PHONY: docs
@@ -159,6 +160,13 @@ test-sdks: $(STAMPS)/dev ## Test the emulator with the SDKs that others keep: Go
 .PHONY: test-openapi
 test-openapi: $(STAMPS)/dev $(STAMPS)/openapi ## Have schemathesis call the HTTP listener by its OpenAPI document; takes two minutes
 	@$(BIN)/python -m scripts.fuzz_openapi $(OPENAPI)/bin/schemathesis
+
+.PHONY: browser-tools
+browser-tools: $(STAMPS)/browser
+
+.PHONY: test-browser
+test-browser: $(STAMPS)/browser ## Test the console in Chromium (package chromium of Debian)
+	@$(BIN)/python -m pytest browser
 
 .PHONY: bench
 bench: $(STAMPS)/dev ## Measure throughput and latency; one row in under a minute: ONLY=get, list, create, envoy or tracing
@@ -190,6 +198,10 @@ $(STAMPS)/openapi: requirements-openapi.lock | $(BIN)/python
 	@$(BIN)/python -m venv $(OPENAPI)
 	@$(OPENAPI)/bin/python -m pip --disable-pip-version-check install --quiet --require-hashes -r requirements-openapi.lock
 	@mkdir -p $(STAMPS) && touch $@
+
+$(STAMPS)/browser: requirements-browser.lock $(STAMPS)/dev
+	@$(PIP) --require-hashes -r requirements-browser.lock
+	@touch $@
 
 $(STAMPS)/site: requirements-site.lock | $(BIN)/python
 	@$(BIN)/python -m venv $(SITE)

@@ -18,7 +18,7 @@ _TEXT: Final = """\
 {rule}
   gRPC      {address}   plain text, reflection on
   health    {health}
-  admin     http://{admin}   /metrics, /livez, /readyz, /version{admin_note}
+  admin     http://{admin}   /console, /metrics, /livez, /readyz, /version{admin_note}
   HTTP      http://{http}   the same calls as JSON, Connect and gRPC-Web{http_note}
   emulator  {emulator}   the cloud's REST API; control under /_emulator
 

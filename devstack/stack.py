@@ -55,7 +55,7 @@ def configuration(wanted: Wanted, endpoint: str) -> Config:
             "drain_delay_s": 0,
             "drain_grace_s": _DRAIN_GRACE_S,
         },
-        "admin": {"listen": wanted.admin or _FREE_PORT},
+        "admin": {"listen": wanted.admin or _FREE_PORT, "console": True},
         "http": {"listen": wanted.http or _FREE_PORT, "allowed_origins": wanted.origins},
         "upstream": {
             "regions": {

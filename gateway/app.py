@@ -125,6 +125,7 @@ class App:
     submissions: Submissions
     ends: TaskEnds
     hub: Hub
+    routes: Routes
     servers: Servers
     concurrency: Concurrency
     connections: Connections
@@ -198,6 +199,14 @@ class _Watched(Struct, frozen=True):
     hub: Hub
 
 
+class _Served(Struct, frozen=True):
+    """What answers calls, what surrounds them, and the servers that bring them."""
+
+    serving: Serving
+    routes: Routes
+    servers: Servers
+
+
 @contextlib.asynccontextmanager
 async def open_app(
     config: Config, load: Callable[[], Config] | None = None, place: Place = ALONE
@@ -228,18 +237,17 @@ async def open_app(
         stack.callback(submissions.subscribe(watched.hub.hear))
         serving = _serving(config, way, quota, audit, observed.calls, on_failed=events.call_failed)
         stack.callback(serving.concurrency.close)
-        servers = _servers(config, way, quota, watched, serving, event_log=events.log)
-        files = renewals(config, way.clock, servers.certificates, way.transport, way.renewable)
+        served = _served(config, way, quota, watched, serving, event_log=events.log)
+        certificates = served.servers.certificates
+        files = renewals(config, way.clock, certificates, way.transport, way.renewable)
         await stack.enter_async_context(events.running(quota.in_force, files.add))
         await stack.enter_async_context(files.running())
-        await _serve(stack, way, quota, watched, servers)
-        stack.enter_context(serving.connections.watched(servers.addresses))
+        await _serve(stack, way, quota, watched, served.servers)
+        stack.enter_context(serving.connections.watched(served.servers.addresses))
         schedules = _schedules(config, store, way, quota, _telling(quota, events, observed))
         await stack.enter_async_context(schedules.running())
         reloader = _reloader(stack, way, load, _taking_over(quota, audit, observed))
-        app = _app(
-            way, store, quota, watched, serving, servers=servers, reloader=reloader, files=files
-        )
+        app = _app(way, store, quota, watched, served, reloader=reloader, files=files)
         looked_at = _observables(app, way, audit, quota, events)
         address = await stack.enter_async_context(observed.port(looked_at))
         yield replace(app, admin_address=address)
@@ -341,7 +349,7 @@ def _serving(
     )
 
 
-def _servers(
+def _served(
     config: Config,
     way: _Way,
     quota: Quota,
@@ -349,7 +357,7 @@ def _servers(
     serving: Serving,
     *,
     event_log: EventLog,
-) -> Servers:
+) -> _Served:
     own = _own(config, way, quota, watched, event_log)
     forward = Forward(
         way.catalog,
@@ -360,7 +368,11 @@ def _servers(
         watched.hub,
         queried(way.catalog),
     )
-    served = routes(way.catalog, serving, forward.carry_out, _custom(way.catalog, own))
+    made = routes(way.catalog, serving, forward.carry_out, _custom(way.catalog, own))
+    return _Served(serving, made, _servers(config, way, serving, made))
+
+
+def _servers(config: Config, way: _Way, serving: Serving, served: Routes) -> Servers:
     by_http = config.http.listen is not None
     room = connections(
         config.server.limits.max_connections,
@@ -476,9 +488,8 @@ def _app(
     store: Store,
     quota: Quota,
     watched: _Watched,
-    serving: Serving,
+    served: _Served,
     *,
-    servers: Servers,
     reloader: Reloader | None,
     files: Renewals,
 ) -> App:
@@ -491,9 +502,10 @@ def _app(
         submissions=quota.submissions,
         ends=watched.ends,
         hub=watched.hub,
-        servers=servers,
-        concurrency=serving.concurrency,
-        connections=serving.connections,
+        routes=served.routes,
+        servers=served.servers,
+        concurrency=served.serving.concurrency,
+        connections=served.serving.connections,
         current=way.current,
         reloader=reloader,
         renewals=files,
@@ -520,6 +532,7 @@ def _observables(app: App, way: _Way, audit: Audit, quota: Quota, events: Events
         clock=way.clock,
         reader=way.reader,
         renewals=app.renewals,
+        routes=app.routes,
     )
 
 

@@ -2,14 +2,17 @@
 they look at.
 """
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
+from wsgiref.types import WSGIApplication
 
 from msgspec import Struct
 
-from gateway.admin.port import admin_port
-from gateway.admin.probes import Check, Finding, store_answers
+from gateway.admin.port import METRICS, VERSION, admin_port
+from gateway.admin.probes import Check, Finding, Probes, store_answers
+from gateway.admin.version import version_page
 from gateway.audit.log import Audit
 from gateway.changes.ends import TaskEnd
 from gateway.clock import Clock
@@ -25,6 +28,7 @@ from gateway.reload import Reloader
 from gateway.renewal import Renewable, Renewals
 from gateway.rpc.call import CallMeter, NoCallMeter
 from gateway.rpc.concurrency import Concurrency
+from gateway.rpc.dispatch import Routes
 from gateway.rpc.server import Servers
 from gateway.schedules.missed import MissedRun
 from gateway.snapshots import Snapshots
@@ -62,6 +66,7 @@ class Observables(Struct, frozen=True):
     clock: Clock
     reader: UpstreamReader
     renewals: Renewals
+    routes: Routes
 
 
 class Observed:
@@ -125,21 +130,41 @@ class Observed:
         Raises AddressInUse.
         """
         async with contextlib.AsyncExitStack() as stack:
-            page = None
+            self.checks = _checks(parts)
+            probes = Probes(
+                asyncio.get_running_loop(),
+                lambda: not parts.servers.health.stalled,
+                self.checks,
+            )
+            pages = {VERSION: version_page(lambda: parts.current.snapshot.version)}
             if self._metrics:
                 parts.overrides.on_shadow = self._metrics.limits.would_refuse
                 looked_at = self._parts(parts)
                 await stack.enter_async_context(self._metrics.running(looked_at))
-                page = self._metrics.page()
-            self.checks = _checks(parts)
-            port = admin_port(
-                self._config.admin,
-                lambda: not parts.servers.health.stalled,
-                self.checks,
-                lambda: parts.current.snapshot.version,
-                page,
-            )
+                pages[METRICS] = self._metrics.page()
+            if self._config.admin.console:
+                pages |= self._console(parts, probes)
+            port = admin_port(self._config.admin, probes, pages)
             yield await stack.enter_async_context(port)
+
+    def _console(self, parts: Observables, probes: Probes) -> Mapping[str, WSGIApplication]:
+        from gateway.console.opening import (  # noqa: PLC0415 - its library is loaded where it is used
+            Sources,
+            console,
+        )
+
+        vaults = self._metrics.vaults if self._metrics and self._config.metrics.max_vaults else None
+        sources = Sources(
+            checks=probes.found,
+            current=parts.current,
+            routes=parts.routes,
+            pollers=parts.hub.tracker.pollers,
+            breakers=parts.breakers,
+            vaults=vaults.known if vaults is not None else None,
+            audit=parts.audit,
+            anchors=parts.store.anchors,
+        )
+        return console(self._config.audit, sources)
 
     def _parts(self, parts: Observables) -> Parts:
         snapshots, reloader = parts.snapshots, parts.reloader

@@ -56,7 +56,7 @@ class Probes(Struct, frozen=True):
             known = ", ".join((LOOP, *self.checks))
             text = f"there is no check {', '.join(unknown)}; there are {known}\n"
             return answer(start, HTTPStatus.BAD_REQUEST, text)
-        found = {name: each for name, each in self._found().items() if name not in excluded}
+        found = {name: each for name, each in self.found().items() if name not in excluded}
         ready = all(each.good for each in found.values())
         lines = [
             f"[{'+' if each.good else '-'}]{name} {'ok' if each.good else 'failed'}"
@@ -66,7 +66,8 @@ class Probes(Struct, frozen=True):
         status = HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE
         return answer(start, status, "\n".join([*lines, "ready" if ready else "not ready", ""]))
 
-    def _found(self) -> dict[str, Finding]:
+    def found(self) -> dict[str, Finding]:
+        """What each check has found; asked in a thread."""
         if not self.live():
             return {LOOP: Finding(good=False, text="it stands still")}
         asked = asyncio.run_coroutine_threadsafe(self._all(), self.loop)

@@ -1,6 +1,8 @@
 """Where the admin port is."""
 
-from pydantic import BaseModel, ConfigDict, Field
+from importlib.util import find_spec
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from gateway.rpc.settings import Address
 
@@ -17,3 +19,20 @@ class AdminSettings(BaseModel):
             " null: there is no such port."
         ),
     )
+    console: bool = Field(
+        default=False,
+        description=(
+            "Pages for operators below `/console`, for administrators only: the browser asks for an"
+            " API key. What it sends is as readable on the way as all of this port: let a proxy"
+            " with TLS stand before it, unless the port is the machine's own."
+        ),
+    )
+
+    @field_validator("console")
+    @classmethod
+    def _has_its_library(cls, console: bool) -> bool:  # noqa: FBT001 - as the library calls it
+        if console and find_spec("jinja2") is None:
+            raise ValueError(
+                "needs the package jinja2. Install the extra: pip install 'cbr-gateway[console]'"
+            )
+        return console

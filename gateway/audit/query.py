@@ -208,11 +208,15 @@ def _by_time(directory: Path, unreadable: Unreadable) -> Iterator[Row]:
 
 
 def last_rows(
-    directory: Path, count: int, unreadable: Unreadable, query: Query | None = None
+    directory: Path,
+    count: int,
+    unreadable: Unreadable,
+    query: Query | None = None,
+    late: Callable[[], bool] = lambda: False,
 ) -> list[Row]:
     """The last `count` records that match, by time.
 
-    Reads no more segments than it takes.
+    Reads no more segments than it takes, and of each writer none more once it is `late`.
     """
     wanted, found = query or Query(), []
     for files in segments(directory).values():
@@ -224,7 +228,7 @@ def last_rows(
                 for row in _row(line)
                 if wanted.matches(row)
             ] + theirs
-            if len(theirs) >= count:
+            if len(theirs) >= count or late():
                 break
         found.append(list(_dated(theirs[-count:])))
     return [row for _, row in heapq.merge(*found, key=_moment)][-count:]

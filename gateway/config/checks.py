@@ -42,6 +42,7 @@ def cross_checks(data: Mapping[str, Any]) -> Found:
     ]
     yield from _listeners(data)
     yield from _one_output(data)
+    yield from _one_process(data)
     yield from unique(
         [
             (("issuers", name, "issuer"), mapping(each).get("issuer"))
@@ -120,6 +121,17 @@ def _one_output(data: Mapping[str, Any]) -> Found:
             " audit.directory, which they share"
         )
         yield ("audit", "stdout"), text
+
+
+def _one_process(data: Mapping[str, Any]) -> Found:
+    """The pages show what one process has in memory; with workers the parent has the port."""
+    workers, admin = mapping(data.get("server")).get("workers", 1), mapping(data.get("admin"))
+    if admin.get("console") is True and str(workers) != "1":
+        text = (
+            "cannot be used with server.workers: its pages show what one process knows. Set"
+            " server.workers to 1, and start replicas for more cores"
+        )
+        yield ("admin", "console"), text
 
 
 def _of(section: Mapping[str, Any], settings: type[BaseModel], key: str) -> object:

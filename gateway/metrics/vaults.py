@@ -134,6 +134,11 @@ class VaultMetrics:
         )
         self._projects[project] = _Project(time.time(), vaults, scheduled)
 
+    def known(self) -> Iterator[tuple[str, types_pb2.Vault, bool, float]]:
+        """Project, vault, whether it has a schedule, and its last success in seconds since 1970."""
+        for (project, vault_id), vault, scheduled in self._shown():
+            yield project, vault, scheduled, self._successes.get((project, vault_id), 0.0)
+
     def _shown(self) -> Iterator[tuple[tuple[str, str], types_pb2.Vault, bool]]:
         for project, each in list(self._projects.items()):
             for vault in each.vaults:

@@ -12,8 +12,9 @@ from typing import Any, Final
 import structlog
 
 from gateway import telemetry
-from gateway.admin.port import admin_port
-from gateway.admin.probes import Check, Finding
+from gateway.admin.port import METRICS, VERSION, admin_port
+from gateway.admin.probes import Check, Finding, Probes
+from gateway.admin.version import version_page
 from gateway.app import PAGE_TOKEN_KEY_BYTES
 from gateway.background import in_background
 from gateway.config import Config
@@ -133,15 +134,11 @@ class _Parent:
         self.crew.changed = self._announce
         self._announce()
         version = self.reading.version
-        admin = await stack.enter_async_context(
-            admin_port(
-                self.config.admin,
-                lambda: not health.stalled,
-                self._checks(),
-                lambda: self.reading.version,
-                self._metrics().page() if self.config.metrics.enabled else None,
-            )
-        )
+        probes = Probes(asyncio.get_running_loop(), lambda: not health.stalled, self._checks())
+        pages = {VERSION: version_page(lambda: self.reading.version)}
+        if self.config.metrics.enabled:
+            pages[METRICS] = self._metrics().page()
+        admin = await stack.enter_async_context(admin_port(self.config.admin, probes, pages))
         first = self.crew.places[0].part
         known = {name: at for name, at in (("http", first.http), ("admin", admin)) if at}
         log.info(

@@ -250,7 +250,7 @@ def test_two_ports_are_the_usual_ones_or_if_those_are_taken_free_ones(
     assert f"cannot listen on {usual}" in done.output
     assert asked == [usual, None]
     shown = banner(AT, TENANTS, WANTED)
-    assert "http://d:4   /metrics, /livez, /readyz, /version\n" in shown
+    assert "http://d:4   /console, /metrics, /livez, /readyz, /version\n" in shown
     assert "http://e:5   the same calls as JSON, Connect and gRPC-Web\n" in shown
     note = "; a free port, since the usual one is taken\n"
     assert shown.count(note) == 0

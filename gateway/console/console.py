@@ -1,0 +1,104 @@
+"""The console as WSGI applications, one for each address."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Final
+from urllib.parse import parse_qsl
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from gateway.console.admission import Admission, Refused, Visitor
+from gateway.console.audit_page import audit
+from gateway.console.calls import Calls
+from gateway.console.facts import Facts
+from gateway.console.http import HTML, file, refusal, whole
+from gateway.console.limit_pages import changes, limits
+from gateway.console.live import Live
+from gateway.console.page import Asked, Page
+from gateway.console.pages import overview, tasks, vaults
+
+ROOT: Final = "/console"
+_FILES: Final = {"console.css": "text/css", "console.js": "text/javascript"}
+_LIVE: Final = frozenset({"overview", "tasks", "vaults"})
+"""What is in memory."""
+Make = Callable[[Asked, Visitor], Page]
+
+
+def _templates() -> Environment:
+    loader = PackageLoader("gateway.console")
+    return Environment(loader=loader, autoescape=True, undefined=StrictUndefined)
+
+
+@dataclass(frozen=True, slots=True)
+class Console:
+    facts: Facts
+    calls: Calls
+    admission: Admission
+    _live: Live = field(default_factory=Live)
+    _templates: Environment = field(default_factory=_templates)
+
+    def routes(self) -> dict[str, WSGIApplication]:
+        """By path."""
+        pages = self._pages()
+        found = {f"{ROOT}/{name}": self._page(name, make) for name, make in pages.items()}
+        found |= {f"{ROOT}/{name}/live": self._changing(name, pages[name]) for name in _LIVE}
+        found |= {f"{ROOT}/{name}": file(name, kind) for name, kind in _FILES.items()}
+        return {ROOT: found[f"{ROOT}/overview"]} | found
+
+    def _pages(self) -> Mapping[str, Make]:
+        facts, calls = self.facts, self.calls
+        return {
+            "overview": lambda _asked, _visitor: overview(facts),
+            "tasks": lambda asked, _visitor: tasks(facts, asked),
+            "vaults": lambda asked, _visitor: vaults(facts, asked),
+            "limits": lambda asked, visitor: limits(calls, asked, visitor),
+            "changes": lambda asked, visitor: changes(calls, asked, visitor),
+            "audit": lambda asked, _visitor: audit(facts.audit, asked),
+        }
+
+    def _page(self, name: str, make: Make) -> WSGIApplication:
+        def page(environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
+            try:
+                visitor, who = self.admission.admitted(name, environ)
+            except Refused as refused:
+                return refusal(refused, start)
+            text = self._templates.get_template("page.html").render(
+                page=make(_asked(environ), visitor),
+                name=name,
+                names=list(self._pages()),
+                live=name in _LIVE,
+                who=who,
+                root=ROOT,
+                query=environ.get("QUERY_STRING", ""),
+            )
+            return whole(start, HTTPStatus.OK, HTML, text.encode())
+
+        return page
+
+    def _changing(self, name: str, make: Make) -> WSGIApplication:
+        template = self._templates.get_template("tables.html")
+
+        def changing(environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
+            try:
+                visitor, _who = self.admission.admitted(name, environ)
+            except Refused as refused:
+                return refusal(refused, start)
+            asked = _asked(environ)
+            return self._live.answer(
+                start,
+                lambda: template.render(page=make(asked, visitor)),
+                lambda: self.admission.still(visitor),
+            )
+
+        return changing
+
+
+def _asked(environ: WSGIEnvironment) -> Asked:
+    """Of a field that occurs twice the first counts; of very many none does."""
+    try:
+        pairs = parse_qsl(environ.get("QUERY_STRING", ""), max_num_fields=50)
+    except ValueError:
+        pairs = []
+    return Asked(dict(reversed(pairs)))
