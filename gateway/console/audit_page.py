@@ -11,6 +11,7 @@ from gateway.audit.segments import SegmentFile, segments
 from gateway.audit.verify import Verdict, verify
 from gateway.console.facts import AuditFacts
 from gateway.console.page import BAD, GOOD, ROWS, WARN, Asked, Cell, Field, Link, Page, Table, when
+from gateway.state import StoreDown
 
 _SEARCH_S: Final = 5.0
 """How long one search may take: it holds no other call up, and yet takes time from them."""
@@ -117,16 +118,21 @@ def _chain(facts: AuditFacts, directory: Path, asked: Asked) -> Table:
     found = segments(directory)
     size = sum(each.path.stat().st_size for files in found.values() for each in files)
     proof = asked["verify"] == "1"
-    keys = facts.keys() if proof and size <= _PROVED_BYTES else None
-    if keys is not None:
-        anchors = facts.anchors()
-        rows = [_proved(each) for each in verify(directory, keys, anchors)]
-        note = f"held against the key and {len(anchors)} anchors"
+    rows = [_unproved(writer, files) for writer, files in found.items()]
+    if not proof:
+        note = "not verified here: that reads all of it"
+    elif size > _PROVED_BYTES:
+        note = "not verified here: the log is large; use `cbr-gateway audit verify`"
+    elif (keys := facts.keys()) is not None:
+        try:
+            anchors = facts.anchors()
+        except (StoreDown, TimeoutError):
+            note = "not verified: the store, which holds the anchors, does not answer"
+        else:
+            rows = [_proved(each) for each in verify(directory, keys, anchors)]
+            note = f"held against the key and {len(anchors)} anchors"
     else:
-        rows = [_unproved(writer, files) for writer, files in found.items()]
-        note = "not verified here: " + (
-            "the log is large; use `cbr-gateway audit verify`" if proof else "that reads all of it"
-        )
+        note = "not verified: there is no `audit.key`"
     if trouble := facts.trouble():
         note += f"; this process cannot write: {trouble}"
     link = None if proof else Link("Verify the chain", asked.with_(verify="1"))
