@@ -10,6 +10,7 @@ socket_calls  reads and writes of the sockets to CBR
 
 import asyncio
 import inspect
+import io
 import sys
 import tomllib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
@@ -19,12 +20,14 @@ from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any, Final
 
+import structlog
+
 from benchmarks import processes
 from benchmarks.processes import LOAD_CORE
 from benchmarks.ways import Calls, open_way
 from gateway.app import App, open_app
 from gateway.config import Config
-from gateway.telemetry import CALL_FIELDS
+from gateway.telemetry import CALL_FIELDS, LogSettings, configure
 
 BUDGET: Final = Path(__file__).parent / "budget.toml"
 _WARM_UP: Final = 4
@@ -167,9 +170,19 @@ async def serving(config: Mapping[str, Any]) -> AsyncIterator[tuple[App, Calls]]
         yield app, way.calls
 
 
+@contextmanager
+def _logging() -> Iterator[None]:
+    """Lines are made as `serve` makes them, and go nowhere: the same whatever logged before."""
+    configure(LogSettings(format="json"), io.StringIO())
+    try:
+        yield
+    finally:
+        structlog.reset_defaults()
+
+
 async def measured() -> dict[str, Counts]:
     """Of each workload, with nothing but tenants configured."""
-    with processes.module("stub", core=LOAD_CORE) as stub:
+    with _logging(), processes.module("stub", core=LOAD_CORE) as stub:
         async with serving(processes.configuration(stub.address, "httptools")) as (_, calls):
             return {name: (await of_call(calls[name]))[0] for name in WORKLOADS}
 
