@@ -3,10 +3,11 @@ in an answer it stands.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from hashlib import blake2b
 from itertools import islice
+from operator import attrgetter
 from typing import TYPE_CHECKING, TypeAlias
 
 from google.protobuf.message import Message
@@ -64,15 +65,29 @@ def row_id(row: Row) -> str:
     """
     if isinstance(row, UnreadableRow):
         return row.id or row.digest
-    names = identity(row.DESCRIPTOR)
-    if len(names) == 1:
-        return str(getattr(row, names[0]))
-    return "\0".join([getattr(row, name) for name in names])
+    return _reader(row.DESCRIPTOR)(row)
+
+
+def row_ids(rows: Sequence[Row]) -> list[str]:
+    """The same of many at once."""
+    messages = readable(rows)
+    if not messages or len(messages) != len(rows):
+        return [row_id(row) for row in rows]
+    return [*map(_reader(messages[0].DESCRIPTOR), messages)]
 
 
 def marker_of(row: Row) -> str:
     """What CBR knows the row by; empty where the row has no id that can be read."""
     return row.id if isinstance(row, UnreadableRow) else row_id(row)
+
+
+@cache
+def _reader(kind: "Descriptor") -> Callable[[Message], str]:
+    """Reads what tells a row of that kind from the others."""
+    names = identity(kind)
+    if len(names) == 1:
+        return attrgetter(names[0])
+    return lambda row: "\0".join([getattr(row, name) for name in names])
 
 
 @cache

@@ -16,7 +16,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from gateway.upstream.rows import Row, UnreadableRow, row_id
+from gateway.upstream.rows import Row, UnreadableRow, row_ids
 
 _EACH: Final = 32
 _SHARE: Final = 8
@@ -191,7 +191,7 @@ def _marks(rows: Sequence[Row]) -> list[bytes]:
 
 
 def _names(rows: Sequence[Row]) -> list[bytes]:
-    return [blake2b(row_id(row).encode(), digest_size=_NAME_BYTES).digest() for row in rows]
+    return [blake2b(each.encode(), digest_size=_NAME_BYTES).digest() for each in row_ids(rows)]
 
 
 def _contents(rows: Sequence[Row]) -> list[bytes]:
