@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from gateway.audit.chain import decoded
 from gateway.audit.segments import SegmentFile, Unreadable, counted, lines_of, raised, segments
+from gateway.upstream.losses import amount
 
 Row = dict[str, Any]
 """One record as its JSON object."""
@@ -71,6 +72,7 @@ class _Lost(Struct, frozen=True):
     type: str
     count: int
     uids: tuple[str, ...] = ()
+    unknown: bool = False
 
 
 class _Kind(Struct, frozen=True):
@@ -299,6 +301,14 @@ def _left_out(skipped: dict[str, Any]) -> str:
     return f"left out by CBR: {skipped['count']}{nothing}" if skipped else ""
 
 
+def losses_told(row: Row) -> list[str]:
+    """What was destroyed beside the object, for a person."""
+    return [
+        f"with {amount(each['type'], each['count'], unknown=each.get('unknown', False))}"
+        for each in row["unmapped"].get("losses", ())
+    ]
+
+
 def as_text(row: Row) -> str:
     """One line for a person."""
     unmapped, response = row["unmapped"], row["api"].get("response", {})
@@ -316,7 +326,7 @@ def as_text(row: Row) -> str:
         "validate_only" if unmapped.get("validate_only") else "",
         "caught up" if unmapped.get("task", {}).get("caught_up") else "",
         _left_out(unmapped.get("skipped_resources", {})),
-        *(f"with {each['count']} {each['type']}s" for each in unmapped.get("losses", ())),
+        *losses_told(row),
         row.get("status_detail", ""),
     )
     end = " ".join(part for part in ended if part)

@@ -20,7 +20,7 @@ from gateway.clock import moment
 from gateway.errors import GatewayError, Resource, Violation
 from gateway.reasons import Reason, reason_name
 from gateway.upstream.look import Look
-from gateway.upstream.losses import AnyLosing, Guard, Loss
+from gateway.upstream.losses import AnyLosing, Guard, Loss, amount
 from gateway.upstream.reader import ProjectReads, UpstreamReader
 from gateway.upstream.rows import row_id
 
@@ -141,7 +141,7 @@ def _refused(
     age_s: float | None = None,
 ) -> GatewayError:
     """`age_s`: of the newest, where the guard is against it only for that."""
-    told, found = _TOLD[guard], f"{loss.count} {loss.kind}{'s' if loss.count > 1 else ''}"
+    told, found = _TOLD[guard], amount(loss.kind, loss.count)
     metadata, newest = {"guard": settings.mode(guard), f"{loss.kind}s": str(loss.count)}, ""
     if loss.newest_at:
         at = moment(loss.newest_at).ToJsonString()

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from gateway.audit.query import OUTCOMES, Query, Row, last_rows, outcome
+from gateway.audit.query import OUTCOMES, Query, Row, last_rows, losses_told, outcome
 from gateway.audit.segments import SegmentFile, segments
 from gateway.audit.verify import Verdict, verify
 from gateway.console.facts import AuditFacts
@@ -95,8 +95,8 @@ def _moment(text: str, label: str) -> int:
 
 def _record(row: Row) -> Sequence[Cell]:
     marks, api, ended = row["metadata"], row["api"], outcome(row)
-    lost = [f"with {each['count']} {each['type']}s" for each in row["unmapped"].get("losses", ())]
-    detail = (api.get("response", {}).get("error", ""), row.get("status_detail", ""), *lost)
+    told = (api.get("response", {}).get("error", ""), row.get("status_detail", ""))
+    detail = (*told, *losses_told(row))
     return [
         Cell(when(row["time"] / 1000)),
         Cell(row["unmapped"]["event"].lower().replace("_", " ")),

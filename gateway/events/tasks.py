@@ -44,4 +44,5 @@ def _lost(loss: Loss) -> Lost:
         ids=loss.ids,
         newest_id=loss.newest_id,
         newest_time=moment(loss.newest_at) if loss.newest_at else None,
+        unknown=loss.unknown,
     )

@@ -47,7 +47,8 @@ class Resource(msgspec.Struct, frozen=True):
 
 class Lost(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """What a change destroys beside its object. `type`: backup, or vault of those that lose a
-    policy; `ids`: of the first 100.
+    policy; `ids`: of the first 100; `unknown`: CBR could not be asked, so that `count` says
+    nothing.
     """
 
     type: str
@@ -55,6 +56,7 @@ class Lost(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     ids: tuple[str, ...] = ()
     newest_id: str = ""
     newest_time: dt.datetime | None = None
+    unknown: bool = False
 
 
 class TaskData(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):

@@ -43,6 +43,14 @@ class Loss(msgspec.Struct, frozen=True, gc=False):
         return msgspec.structs.replace(self, ids=self.ids[:most])
 
 
+def amount(kind: str, count: int, *, unknown: bool = False) -> str:
+    """How much is lost of one kind, in words."""
+    many = "policies" if kind == "policy" else f"{kind}s"
+    if unknown:
+        return f"an unknown number of {many}"
+    return f"{count} {kind if count == 1 else many}"
+
+
 class Losing(msgspec.Struct, Generic[Request, Row], frozen=True, kw_only=True):
     """How to see what a change would destroy.
 

@@ -231,6 +231,31 @@ def test_a_name_cannot_play_with_the_terminal(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("loss", "told"),
+    [
+        ({"type": "backup", "count": 0, "unknown": True}, "an unknown number of backups"),
+        ({"type": "policy", "count": 0, "unknown": True}, "an unknown number of policies"),
+        ({"type": "policy", "count": 2}, "2 policies"),
+        ({"type": "policy", "count": 1}, "1 policy"),
+        ({"type": "vault", "count": 1}, "1 vault"),
+    ],
+)
+def test_what_is_lost_is_told_alike_in_the_log_and_in_the_console(loss, told):
+    from gateway.audit.query import as_text  # noqa: PLC0415
+    from gateway.console.audit_page import _record  # noqa: PLC0415
+
+    row = {
+        "time": 0,
+        "metadata": {},
+        "actor": {},
+        "api": {"operation": "S/R"},
+        "unmapped": {"event": "CHANGE_ENDED", "losses": [loss]},
+    }
+    assert as_text(row).endswith(f" with {told}")
+    assert f"with {told}" in {cell.text for cell in _record(row)}
+
+
+@pytest.mark.parametrize(
     "option",
     ["--tenant", "--operation", "--principal", "--outcome", "--resource", "--call", "--since"],
 )

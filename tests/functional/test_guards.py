@@ -10,6 +10,7 @@ import pytest
 from cbrgateway.v1.access_pb2 import GuardMode
 
 from emulator.transitions import Mode, Pace
+from gateway.audit.query import as_text
 from gateway.events.tasks import task_ended
 from gateway.operations import TRAITS
 from tests.audit.scenes import audited_gateway, records
@@ -220,6 +221,30 @@ async def test_a_deletion_says_everywhere_what_goes_with_it(tmp_path):
     for event in ("CALL_REFUSED", "CHANGE_INTENDED", "CHANGE_ENDED"):
         (lost,) = about[event]
         assert (lost["type"], lost["count"], lost["uids"]) == ("backup", 1, [*there.backups])
+
+
+async def test_what_could_not_be_counted_is_nowhere_told_as_none(tmp_path):
+    sections = {"watch": {"busy_s": 0.1, "idle_s": 0.2, "follow": "always"}, "tasks": {}}
+    async with audited_gateway(tmp_path, sections=sections, pace=Pace(Mode.IMMEDIATE)) as world:
+        ends, call = [], caller(world)
+        world.app.ends.listeners.append(lambda end: _kept(ends, end))
+        there = await held(call, DELETE, full=True)
+        order(world, "status", "BackupService/ListBackups", status=400, body={}, times=1)
+        answer = await call.ok(DELETE, there.request(DELETE) | {"force": True})
+        (loss,) = answer.submission.losses
+        assert (loss.unknown, loss.count) == (True, 0)
+        await until(lambda: any(end.type == "VAULT_DELETE" for end in ends))
+    (end,) = [end for end in ends if end.type == "VAULT_DELETE"]
+    (lost,) = task_ended(end, "gateway", 0).data.losses
+    assert lost.unknown
+    rows = [
+        row
+        for row in records(tmp_path, resource=there.vault)
+        if row["api"]["operation"] == DELETE and row["unmapped"].get("losses")
+    ]
+    assert {row["unmapped"]["event"] for row in rows} >= {"CHANGE_INTENDED", "CHANGE_ENDED"}
+    for row in rows:
+        assert "with an unknown number of backups" in as_text(row)
 
 
 async def test_a_deletion_whose_answer_was_lost_still_says_what_went_with_it():
