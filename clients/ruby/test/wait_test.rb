@@ -22,18 +22,6 @@ class WaitTest < Minitest::Test
     passed "waits"
   end
 
-  # As a new user would, in a program of its own.
-  def test_the_story_of_the_readme
-    story = File.read("README.md")[/^## Protect, back up, wait\n\n```ruby\n(.*?)^```/m, 1]
-    assert_operator story.lines.size, :<=, 25
-    variables = { "CBR_ADDRESS" => ADDRESS, "CBR_API_KEY" => KEY, "CBR_CA_FILE" => ENV.fetch("CBR_TEST_CA_FILE") }
-    told = IO.popen(variables, [RbConfig.ruby, "-e", story], err: %i[child out], &:read)
-    assert_match(/\Arestore point \S+ of 1 servers\Z/, told.strip)
-    vault = CbrGateway.rows(vaults.method(:list_vaults), ListVaultsRequest.new(name: "web")).first
-    same = DeleteVaultRequest.new(vault_id: vault.id, force: true)
-    gateway.run_and_wait(timeout: 60) { vaults.delete_vault(same) }
-  end
-
   def test_what_cannot_be_waited_for_is_refused_at_once
     closed = gateway(ENV.fetch("CBR_TEST_CLOSED_ADDRESS"), authorities: nil, plaintext: true)
     [nil, "", Submission.new, Vault.new(id: "vault")].each { |wanted| assert_raises(ArgumentError) { closed.wait(wanted) } }

@@ -84,5 +84,6 @@ fn is_end(cause: &(dyn StdError + 'static)) -> bool {
     let closed = |error: &io::Error| {
         matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof)
     };
-    cause.downcast_ref().is_some_and(closed)
+    // Where hyper learns of it before the call was written, it keeps these words only.
+    cause.downcast_ref().is_some_and(closed) || cause.to_string() == "connection closed"
 }
