@@ -66,6 +66,7 @@ def _asked(context: "Context", group: str) -> "Named":
     from time import monotonic
 
     from cbrctl import index, names
+    from cbrctl.reports import LeftOut
     from cbrctl.run import reached
 
     lister = index.lister(group)
@@ -75,7 +76,7 @@ def _asked(context: "Context", group: str) -> "Named":
     masked = any(each.kind == "mask" and each.path == ["read_mask"] for each in lister.flags)
     wanted = {"read_mask": ",".join(filter(None, (lister.id, lister.name)))} if masked else {}
     with reached(context) as transport:
-        rows = names.rows(transport, lister, wanted, deadline_s=_DEADLINE_S)
+        rows = names.rows(transport, lister, wanted, LeftOut(), deadline_s=_DEADLINE_S)
         return [
             (str(row[lister.id]), str(row.get(lister.name, "")))
             for row in islice(takewhile(lambda _: monotonic() < end, rows), _ASKED)

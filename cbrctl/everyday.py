@@ -7,8 +7,7 @@ import click
 from cbrctl import index
 from cbrctl.fields import Named
 from cbrctl.index import Verb
-from cbrctl.options import Command, context_of, taking_reach, taking_show
-from cbrctl.verbs import look_of
+from cbrctl.options import Command, taking_reach, taking_show
 
 _WAIT: Final = click.option("--wait", is_flag=True, help="Follow the work to its end.")
 _DRY_RUN: Final = click.option("--dry-run", is_flag=True, help="Check, and change nothing.")
@@ -94,15 +93,13 @@ def restore(ctx: click.Context, /, backup: str, **typed: Any) -> None:  # noqa: 
 @taking_show
 @taking_reach
 @click.pass_context
-def quota(ctx: click.Context, /, output: str, query: str | None, **_: object) -> None:
+def quota(ctx: click.Context, /, **_: object) -> None:
     """Show how much of each limit is used."""
-    from cbrctl import names
-    from cbrctl.output import show_list
-    from cbrctl.run import reached
+    from cbrctl.run import run
+    from cbrctl.verbs import how
 
     verb = index.verb(*index.place("QuotaService/ListUsages"))
-    with reached(context_of(ctx), verb) as transport:
-        show_list(look_of(output, query, verb), names.rows(transport, verb, {}))
+    run(verb, {}, how(ctx, verb))
 
 
 def _reached(ctx: click.Context, verb: Verb) -> Any:  # noqa: ANN401 - a context manager of both

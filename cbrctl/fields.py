@@ -138,8 +138,8 @@ def message(text: str) -> dict[str, Any]:
 
 
 def mask(text: str) -> str:
-    """Paths of fields with commas between, as the API's JSON writes them."""
-    if not re.fullmatch(r"[a-z0-9_.]+(,[a-z0-9_.]+)*", text):
+    """Paths of fields with commas between, or `*`, as the API's JSON writes them."""
+    if not re.fullmatch(r"\*|[a-z0-9_.]+(,[a-z0-9_.]+)*", text):
         raise ValueError("is no list of fields such as id,billing.size_gib")
     return re.sub(r"_([a-z0-9])", lambda found: found[1].upper(), text)
 

@@ -23,12 +23,15 @@ def rows(
     transport: Transport,
     verb: Verb,
     request: dict[str, Any],
+    missing: LeftOut,
     *,
     page_size: int = PAGE,
     deadline_s: float | None = None,
 ) -> Iterator[dict[str, Any]]:
     """All objects of a list, page by page."""
-    for page in pages(transport, verb, request, page_size=page_size, deadline_s=deadline_s):
+    for page in pages(
+        transport, verb, request, missing, page_size=page_size, deadline_s=deadline_s
+    ):
         yield from page[verb.rows]
 
 
@@ -36,20 +39,20 @@ def pages(
     transport: Transport,
     verb: Verb,
     request: dict[str, Any],
+    missing: LeftOut,
     *,
     page_size: int = PAGE,
     deadline_s: float | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """The answers of a list. Raises Failed behind the last one where something is left out."""
-    token, missing = "", LeftOut()
+    """The answers of a list. `missing` is told of what each leaves out, before it is handed on."""
+    token = ""
     while True:
         page = transport.call(
             verb.rpc, {**request, "page_size": page_size, "page_token": token}, deadline_s
         )
-        yield page
         missing.hear(page)
+        yield page
         if not (token := page.get("next_page_token", "")):
-            missing.end()
             return
 
 
@@ -62,11 +65,13 @@ def resolved(transport: Transport, group: str, text: str) -> str:
     if is_id(text) or lister is None or not lister.name:
         return text
     by_name = {"name": text} if any(each.path == ["name"] for each in lister.flags) else {}
+    missing = LeftOut()
     found = [
         str(row[lister.id])
-        for row in rows(transport, lister, by_name)
+        for row in rows(transport, lister, by_name, missing)
         if row.get(lister.name) == text
     ]
+    missing.tell()
     if len(found) == 1:
         return found[0]
     if not found:

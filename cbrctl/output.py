@@ -1,9 +1,11 @@
 """How answers look: `-o` and `--query`."""
 
 import json
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 from typing import Any, Final
 
@@ -44,15 +46,61 @@ class Look:
 
 
 def show_list(look: Look, rows: Iterable[Row]) -> None:
-    """The rows of a list: an array, for `-o json` and for queries."""
-    if look.query is not None:
-        _show_found(look, _found(look.query, list(rows)))
-    elif look.output == "json":
-        _echo(_json(list(rows)))
-    elif look.output == "yaml":
-        _echo(_yaml(list(rows)))
-    else:
-        _show_rows(look, rows)
+    """The rows of a list: an array, for `-o json` and for queries.
+
+    What ends the rows early is raised behind those that were there before.
+    """
+    with _so_far(rows) as there:
+        if look.query is not None:
+            _show_found(look, _found(look.query, list(there)))
+        elif look.output == "json":
+            _echo(_json(list(there)))
+        elif look.output == "yaml":
+            _echo(_yaml(list(there)))
+        else:
+            _show_rows(look, there)
+
+
+@contextmanager
+def _so_far(rows: Iterable[Row]) -> Iterator[Iterator[Row]]:
+    """The rows up to where they fail, which is raised at the end; at once if there is no row."""
+    early: list[BaseException] = []
+    rest = iter(rows)
+    first = list(islice(rest, 1))
+
+    def there() -> Iterator[Row]:
+        yield from first
+        try:
+            yield from rest
+        except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - it is raised below
+            early.append(error)
+
+    yield there()
+    if early:
+        raise early[0]
+
+
+def masked(look: Look, mask: str) -> Look:
+    """With the columns of the fields that a read mask asks for, in its order."""
+    paths = re.sub("[A-Z]", lambda found: f"_{found[0].lower()}", mask).split(",")
+    asked = [tuple(path.strip().split(".")) for path in paths]
+    return replace(
+        look,
+        columns=_within(asked, look.columns, look.wide),
+        wide=_within(asked, look.wide),
+    )
+
+
+def _within(asked: Sequence[tuple[str, ...]], *known: Sequence[Column]) -> list[Column]:
+    """For each field its columns of the first that have some; else one for the field itself."""
+    made: dict[tuple[str, ...], Column] = {}
+    for path in asked:
+        fits = (
+            [each for each in columns if tuple(each.path[: len(path)]) == path] for columns in known
+        )
+        for column in next(filter(None, fits), [Column(path, "text")]):
+            made.setdefault(tuple(column.path), column)
+    return [*made.values()]
 
 
 def show_answer(look: Look, answer: Row, rows: Sequence[Row]) -> None:

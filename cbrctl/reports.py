@@ -56,29 +56,37 @@ def _flag(flags: dict[str, Given], field: str) -> str:
 
 
 class LeftOut:
-    """What answers leave out: told beside them, and an end with an exit code of its own, so that
-    nobody takes a part for the whole.
+    """What answers leave out: told once their rows are shown, and an end with an exit code of its
+    own, so that nobody takes a part for the whole.
     """
 
     def __init__(self) -> None:
-        self._told: set[str] = set()
+        self._unreadable = 0
+        self._unread: dict[str, None] = {}
 
     def hear(self, answer: Mapping[str, Any]) -> None:
         """Of an answer, a page or a message of a stream."""
-        if unread := answer.get("unreadable_rows"):
-            warn(f"{unread} rows are left out: the gateway cannot read CBR's answer for them.")
+        self._unreadable += answer.get("unreadable_rows", 0)
         coverage = answer.get("coverage") or ()
         for project in (coverage,) if isinstance(coverage, Mapping) else coverage:
             for problem in project.get("problems", ()):
                 place = f"{project.get('project', '')} ({project.get('region', '')})"
-                text = f"{place}: {problem.get('list', '')} not read: {problem.get('message', '')}"
-                if text not in self._told:
-                    self._told.add(text)
-                    warn(text)
+                why = problem.get("message", "")
+                self.add(f"{place}: {problem.get('list', '')} not read: {why}")
+
+    def add(self, text: str) -> None:
+        """What was not read, and why."""
+        self._unread[text] = None
+
+    def tell(self) -> None:
+        if rows := self._unreadable:
+            warn(f"{rows} rows are left out: the gateway cannot read CBR's answer for them.")
+        for text in self._unread:
+            warn(text)
 
     def end(self) -> None:
-        """Raises Failed where a project was not read whole."""
-        if self._told:
+        """Raises Failed where something was left out."""
+        if self._unreadable or self._unread:
             raise Failed("Not everything could be read: see above. The rest is shown.", REFUSED)
 
 

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,9 +13,9 @@ import click
 from cbrctl import names, output, remembered
 from cbrctl.cells import at
 from cbrctl.contexts import Context
-from cbrctl.failures import INTERRUPTED, REFUSED, USAGE, Failed, Refusal
+from cbrctl.failures import INTERRUPTED, USAGE, Failed, Refusal
 from cbrctl.index import Verb
-from cbrctl.output import Look
+from cbrctl.output import Look, masked
 from cbrctl.reports import LeftOut, failed, warn
 from cbrctl.request import built, with_ids
 from cbrctl.transport import Transport, connect
@@ -41,39 +42,65 @@ class How:
 def run(verb: Verb, typed: Mapping[str, Any], how: How) -> None:
     """Carries a command out. Raises Failed."""
     request = built(verb, typed, how.file)
-    if verb.pages and request.get(_FORMAT):
-        _show_documents(verb, request, how)
+    if not (verb.pages or verb.stream):
+        with reached(how.context, verb) as transport:
+            with_ids(verb, request, typed, transport)
+            carry_out(verb, request, how, transport)
         return
-    if verb.pages:
-        output.show_list(how.look, _limited(_everywhere(verb, request, typed, how), how.limit))
-        return
+    with _told() as missing:
+        if verb.stream:
+            _show_stream(verb, request, typed, how, missing)
+        elif request.get(_FORMAT):
+            _show_documents(verb, request, how, missing)
+        else:
+            rows = _everywhere(verb, request, typed, how, missing)
+            output.show_list(_asked_for(request, how), islice(rows, how.limit))
+
+
+def _asked_for(request: Mapping[str, Any], how: How) -> Look:
+    """What is shown of each row, which has nothing where a read mask does not ask for it."""
+    mask = request.get("read_mask") or request.get("readMask") or "*"
+    if mask == "*":
+        return how.look
+    return masked(how.look, f"project_id,{mask}" if how.all_projects else mask)
+
+
+@contextmanager
+def _told() -> Iterator[LeftOut]:
+    """Tells what is left out behind what is shown, also where that ends early."""
+    missing = LeftOut()
+    try:
+        yield missing
+    finally:
+        missing.tell()
+    missing.end()
+
+
+def _show_stream(
+    verb: Verb, request: dict[str, Any], typed: Mapping[str, Any], how: How, missing: LeftOut
+) -> None:
     with reached(how.context, verb) as transport:
         with_ids(verb, request, typed, transport)
-        if verb.stream:
-            heard = _heard(transport.stream(verb.rpc, request))
-            inside = (row for each in heard for row in _objects(verb, each))
-            by_row = verb.many and how.look.by_row
-            output.show_list(how.look, inside if by_row else heard)
-        else:
-            carry_out(verb, request, how, transport)
+        heard = _heard(transport.stream(verb.rpc, request), missing)
+        inside = (row for each in heard for row in _objects(verb, each))
+        by_row = verb.many and how.look.by_row
+        output.show_list(how.look, inside if by_row else heard)
 
 
-def _show_documents(verb: Verb, request: dict[str, Any], how: How) -> None:
+def _show_documents(verb: Verb, request: dict[str, Any], how: How, missing: LeftOut) -> None:
     """What the gateway has written in the form that was asked for, or the rows if it was that."""
     with reached(how.context, verb) as transport:
-        for page in names.pages(transport, verb, request, deadline_s=how.deadline_s):
+        for page in names.pages(transport, verb, request, missing, deadline_s=how.deadline_s):
             if page[verb.rows]:
                 output.show_list(how.look, page[verb.rows])
             else:
                 click.echo(page["document"], nl=False)
 
 
-def _heard(messages: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    missing = LeftOut()
+def _heard(messages: Iterable[dict[str, Any]], missing: LeftOut) -> Iterator[dict[str, Any]]:
     for message in messages:
         missing.hear(message)
         yield message
-    missing.end()
 
 
 def carry_out(verb: Verb, request: dict[str, Any], how: How, transport: Transport) -> None:
@@ -88,10 +115,9 @@ def carry_out(verb: Verb, request: dict[str, Any], how: How, transport: Transpor
     answer = called(verb, request, how.deadline_s, transport)
     if not verb.read:
         remembered.forget(how.context)
-    output.show_answer(how.look, answer, _objects(verb, answer))
-    missing = LeftOut()
-    missing.hear(answer)
-    missing.end()
+    with _told() as missing:
+        missing.hear(answer)
+        output.show_answer(how.look, answer, _objects(verb, answer))
     if verb.work:
         from cbrctl.waiting import follow
 
@@ -148,22 +174,19 @@ def reached(context: Context, verb: Verb | None = None) -> Iterator[Transport]:
 
 
 def _everywhere(
-    verb: Verb, request: dict[str, Any], typed: Mapping[str, Any], how: How
+    verb: Verb, request: dict[str, Any], typed: Mapping[str, Any], how: How, missing: LeftOut
 ) -> Iterator[dict[str, Any]]:
     """The rows of a list, in the project or in all of them."""
     if not how.all_projects:
-        yield from _listed(verb, request, typed, how, how.context)
+        yield from _listed(verb, request, typed, how, how.context, missing=missing)
         return
-    missed = False
     for project in _projects(how.context):
+        inside = how.context.in_project(project)
         try:
-            for row in _listed(verb, dict(request), typed, how, how.context.in_project(project)):
+            for row in _listed(verb, dict(request), typed, how, inside, missing=missing):
                 yield {"project_id": project, **row}
         except Failed as failure:
-            missed = True
-            warn(f"project {project}: {failure.message}")
-    if missed:
-        raise Failed("Not all projects could be listed; see above.", REFUSED)
+            missing.add(f"project {project}: {failure.message}")
 
 
 def _projects(context: Context) -> list[str]:
@@ -174,18 +197,20 @@ def _projects(context: Context) -> list[str]:
 
 
 def _listed(
-    verb: Verb, request: dict[str, Any], typed: Mapping[str, Any], how: How, context: Context
+    verb: Verb,
+    request: dict[str, Any],
+    typed: Mapping[str, Any],
+    how: How,
+    context: Context,
+    *,
+    missing: LeftOut,
 ) -> Iterator[dict[str, Any]]:
     with reached(context, verb) as transport:
         with_ids(verb, request, typed, transport)
         size = min(how.limit or names.PAGE, names.PAGE)
-        yield from names.rows(transport, verb, request, page_size=size, deadline_s=how.deadline_s)
-
-
-def _limited(rows: Iterable[dict[str, Any]], limit: int | None) -> Iterator[dict[str, Any]]:
-    from itertools import islice
-
-    return islice(iter(rows), limit)
+        yield from names.rows(
+            transport, verb, request, missing, page_size=size, deadline_s=how.deadline_s
+        )
 
 
 def _objects(verb: Verb, answer: dict[str, Any]) -> list[dict[str, Any]]:

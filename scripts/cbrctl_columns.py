@@ -39,6 +39,8 @@ def identifying(row: Descriptor) -> dict[str, str]:
         (name for name in always if name.endswith("_id")), None
     )
     name = next((each for each in names if each in {"name", "host_name"}), None)
+    if name is None and "resource_name" in names:
+        name = "resource_name"
     return {key: value for key, value in (("id", own), ("name", name)) if value}
 
 

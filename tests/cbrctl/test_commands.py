@@ -9,6 +9,7 @@ import yaml
 
 from cbrctl import names, run
 from cbrctl.index import verb
+from cbrctl.reports import LeftOut
 from tests.cbrctl.conftest import BILLING
 
 FREE = "[?protectable.result && !(protectable.vault)].id | [0]"
@@ -142,6 +143,26 @@ def test_a_list_has_only_the_fields_that_are_asked_for(ok, vault):
     assert (row["billing"]["size_gib"], row["name"]) == (200, "")
 
 
+@pytest.mark.parametrize(
+    ("mask", "output", "head"),
+    [
+        ("id,name", "table", "ID NAME"),
+        ("description,id", "table", "DESCRIPTION ID"),
+        ("id,billing.size_gib", "csv", "id,billing.size_gib"),
+        ("resources", "table", "RESOURCES"),
+        ("*", "csv", None),
+    ],
+)
+def test_a_table_has_the_columns_that_are_asked_for(ok, vault, mask, output, head):
+    listed = ("vaults", "list", "--name", vault, "-o", output)
+    lines = ok(*listed, "--read-mask", mask).splitlines()
+    whole = ok(*listed).splitlines()[0]
+    assert len(lines) == 2
+    assert lines[0].split() == (head or whole).split()
+    of_all = ok(*listed, "--read-mask", mask, "--all-projects").splitlines()[0]
+    assert of_all.lower().startswith("project_id")
+
+
 def test_nothing_is_destroyed_where_nobody_can_be_asked(ctl, ok, vault):
     refused = ctl("vaults", "delete", vault)
     assert (refused.exit_code, "add --yes" in refused.stderr) == (2, True)
@@ -189,7 +210,7 @@ class Paged:
 
 def test_a_list_is_read_page_by_page_and_no_further_than_asked():
     transport = Paged([{"id": str(number)} for number in range(7)])
-    found = names.rows(transport, verb("vaults", "list"), {})
+    found = names.rows(transport, verb("vaults", "list"), {}, LeftOut())
     assert [next(found)["id"] for _ in range(3)] == ["0", "1", "2"]
     assert len(transport.asked) == 2
     assert [row["id"] for row in found] == ["3", "4", "5", "6"]

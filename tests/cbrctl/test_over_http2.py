@@ -79,7 +79,7 @@ def test_the_second_tab_asks_nobody_and_a_change_is_seen_by_the_next(
     assert ("plain,tabbed\n" in second, asked) == (True, [])
     for file in (tmp_path / "cache" / "cbrctl").rglob("*"):
         assert file.stat().st_mode & 0o077 == 0
-    ended = process("vaults", "delete", made, "--yes", "--force", env=environ | more)
+    ended = process("vaults", "delete", made, "--yes", "--force", "--wait", env=environ | more)
     assert ended.returncode == 0, ended.stderr
     assert made not in completes("vaults", "get", made[:6])[0]
 
