@@ -94,6 +94,8 @@ def _call(binding: Binding) -> Iterator[str]:
     else:
         yield "  CBR call     none of its own: the gateway answers"
     yield f"  Permission   {binding.permission}"
+    for rpc, permission in binding.reads_by.items():
+        yield f"  Reads by     {rpc}: {permission}"
     if binding.read_back:
         yield f"  Read back    {binding.read_back}"
     if (losing := binding.traits.losing) is not None:

@@ -11,7 +11,7 @@ from msgspec import Struct, field
 
 from gateway.clock import moment
 from gateway.protection.fleet import View
-from gateway.protection.standing import FAILED, Standing, done_at, seconds
+from gateway.protection.standing import FAILED, SKIPPED, Standing, done_at, seconds
 from gateway.schedules.missed import EARLY_S
 from gateway.schedules.plans import Plan, plans_of
 
@@ -119,7 +119,7 @@ class ProjectReport(Struct, eq=False, dict=True):
             scheduled=len(due),
             done=_count(tasks, {task_pb2.TASK_STATUS_SUCCEEDED}),
             failed=_count(tasks, FAILED),
-            skipped=_count(tasks, {task_pb2.TASK_STATUS_SKIPPED}),
+            skipped=_count(tasks, SKIPPED),
             missed=len(missed),
             missed_times=[moment(at) for at in missed[:_SHOWN_TIMES]],
             rpo_met=gap_s <= self.period.rpo_s,
@@ -178,7 +178,7 @@ def totals(rows: Iterable[protection_pb2.ReportRow]) -> protection_pb2.ReportTot
         found.resources += 1
         found.proven += row.proven
         found.rpo_met += row.rpo_met
-        for name in ("scheduled", "done", "failed", "missed"):
+        for name in ("scheduled", "done", "failed", "skipped", "missed"):
             setattr(found, name, getattr(found, name) + getattr(row, name))
     return found
 

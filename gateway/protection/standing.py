@@ -31,6 +31,7 @@ _NOT_GOOD: Final = frozenset(
     }
 )
 FAILED: Final = frozenset({task_pb2.TASK_STATUS_FAILED, task_pb2.TASK_STATUS_TIMED_OUT})
+SKIPPED: Final = frozenset({task_pb2.TASK_STATUS_SKIPPED})
 DISK: Final = protectability_pb2.PROTECTABLE_TYPE_DISK
 SERVER: Final = protectability_pb2.PROTECTABLE_TYPE_SERVER
 
@@ -73,7 +74,7 @@ class Resource(Struct, frozen=True):
 
 
 class Failure(Struct, eq=False):
-    """The last backup failed. `task_id`: empty where only the backup shows it."""
+    """The last backup failed, or was skipped. `task_id`: empty where only the backup shows it."""
 
     at: float
     task_id: str = ""
@@ -123,11 +124,23 @@ class Standing(Struct, eq=False, dict=True):
         for backup in self.view.rows("backups"):
             if backup.status == backup_pb2.BACKUP_STATUS_ERROR:
                 _keep_latest(found, backup.resource_id, Failure(seconds(backup.create_time)))
+        self._keep_tasks(found, FAILED)
+        return found
+
+    @cached_property
+    def skips(self) -> Mapping[str, Failure]:
+        """The last backup of each resource that CBR skipped, whether one has succeeded since or
+        not.
+        """
+        found: dict[str, Failure] = {}
+        self._keep_tasks(found, SKIPPED)
+        return found
+
+    def _keep_tasks(self, found: dict[str, Failure], statuses: Collection[int]) -> None:
         for task in self.view.rows("tasks"):
-            if task.status in FAILED:
+            if task.status in statuses:
                 at = task.end_time if task.HasField("end_time") else task.create_time
                 _keep_latest(found, task.details.resource.id, Failure(seconds(at), task.id))
-        return found
 
     @property
     def count(self) -> int:
@@ -168,7 +181,14 @@ class Standing(Struct, eq=False, dict=True):
 
     def last_failure(self, resource_id: str) -> Failure | None:
         """None if a backup has succeeded since."""
-        failure = self.failures.get(resource_id)
+        return self._unless_succeeded(resource_id, self.failures)
+
+    def last_skip(self, resource_id: str) -> Failure | None:
+        """None if a backup has succeeded since."""
+        return self._unless_succeeded(resource_id, self.skips)
+
+    def _unless_succeeded(self, resource_id: str, last: Mapping[str, Failure]) -> Failure | None:
+        failure = last.get(resource_id)
         success = self.last_success(resource_id)
         return failure if failure and (success is None or success < failure.at) else None
 

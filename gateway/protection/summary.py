@@ -8,7 +8,7 @@ from cbrgateway.v1 import protection_pb2, types_pb2
 from msgspec import Struct
 
 from gateway.clock import moment
-from gateway.protection.standing import FAILED, Resource, Standing, done_at, seconds
+from gateway.protection.standing import FAILED, SKIPPED, Resource, Standing, done_at, seconds
 from gateway.protection.unprotected import DAY_S, TELLING, causes
 
 
@@ -34,13 +34,13 @@ def groups(standing: Standing, period: Period) -> list[protection_pb2.Protection
     # A vault without resources has a capacity, too.
     for vault_id in vaults.keys() - {vault for vault, _ in members}:
         members[vault_id, 0] = []
-    failed = Counter(
-        task.details.resource.id
+    ended = Counter(
+        (task.details.resource.id, task.status)
         for task in standing.view.rows("tasks")
-        if task.status in FAILED and seconds(task.create_time) >= period.start
+        if seconds(task.create_time) >= period.start
     )
     return [
-        _group(standing, period, (vaults.get(vault_id), kind), some, failed)
+        _group(standing, period, (vaults.get(vault_id), kind), some, ended)
         for (vault_id, kind), some in sorted(members.items())
     ]
 
@@ -50,7 +50,7 @@ def _group(
     period: Period,
     of: tuple[types_pb2.Vault | None, int],
     some: Sequence[Resource],
-    failed: Counter[str],
+    ended: Counter[tuple[str, int]],
 ) -> protection_pb2.ProtectionGroup:
     vault, kind = of
     ids = [resource.shown.id for resource in some]
@@ -61,7 +61,8 @@ def _group(
         resources=len(some),
         protected=fine if can_tell else 0,
         unknown=0 if can_tell else fine,
-        failures=sum(failed[each] for each in ids),
+        failures=sum(ended[each, status] for each in ids for status in FAILED),
+        skipped=sum(ended[each, status] for each in ids for status in SKIPPED),
         backups_made=sum(done_at(each) >= period.start for each in backups),
         backups_expiring=sum(
             each.HasField("expire_time")
@@ -99,6 +100,7 @@ _SUMMED: Final = (
     "protected",
     "unknown",
     "failures",
+    "skipped",
     "backups_made",
     "backups_expiring",
 )

@@ -19,7 +19,7 @@ def causes(standing: Standing, resource: Resource, oldest: float) -> list[int]:
     return [cause for cause, holds in _each(standing, resource, oldest) if holds]
 
 
-TELLING: Final = frozenset({"vaults", "policies", "backups"})
+TELLING: Final = frozenset({"vaults", "policies", "backups", "tasks"})
 """The lists without which a resource without a cause may have one."""
 
 
@@ -39,6 +39,8 @@ def _each(standing: Standing, resource: Resource, oldest: float) -> Iterator[tup
         failed = resource.bound.protect_status == types_pb2.PROTECT_STATUS_ERROR
         failed = failed or standing.last_failure(resource.shown.id) is not None
         yield protection_pb2.UNPROTECTED_CAUSE_LAST_BACKUP_FAILED, failed
+        skipped = standing.last_skip(resource.shown.id) is not None
+        yield protection_pb2.UNPROTECTED_CAUSE_LAST_BACKUP_SKIPPED, skipped
         if knows("backups"):
             success = standing.last_success(resource.shown.id)
             too_old = success is None or success < oldest
@@ -78,4 +80,7 @@ def _row(
     if (failure := standing.last_failure(shown.id)) is not None:
         row.last_failure_time.CopyFrom(moment(failure.at))
         row.last_failure_task_id = failure.task_id
+    if (skip := standing.last_skip(shown.id)) is not None:
+        row.last_skip_time.CopyFrom(moment(skip.at))
+        row.last_skip_task_id = skip.task_id
     return row

@@ -4,7 +4,8 @@ control has for them.
 viewer          the RPCs that change nothing, in the tenant's projects
 operator        every RPC in the tenant's projects
 administrator   every RPC, those whose objects belong to no tenant too
-permissions     the RPCs whose declared action is listed, wherever they are
+permissions     the RPCs whose declared action is listed, wherever they are; those that are made of
+                the lists of others need the actions of these, too
 
 Beside these, everybody may ask about itself: AccessService.
 """
@@ -38,7 +39,17 @@ class Grant(Struct, frozen=True):
                 return not binding.for_administrators
             case "viewer":
                 return binding.reads and not binding.for_administrators
-        return not self.permissions.isdisjoint((binding.permission, whole_kind(binding.permission)))
+        return not self._unlisted(binding)
+
+    def missing(self, binding: Binding) -> list[str]:
+        """The actions that the caller lacks for it; none: it may call it."""
+        if self.allows(binding):
+            return []
+        return [binding.permission] if self.role else self._unlisted(binding)
+
+    def _unlisted(self, binding: Binding) -> list[str]:
+        needed = dict.fromkeys((binding.permission, *binding.reads_by.values()))
+        return [each for each in needed if self.permissions.isdisjoint((each, whole_kind(each)))]
 
     def check(self, binding: Binding) -> None:
         """Raises ADMINISTRATOR_ONLY or PERMISSION_MISSING."""
@@ -50,11 +61,12 @@ class Grant(Struct, frozen=True):
                 f"{binding.rpc} is for administrators only.",
             )
         has = f"the role {self.role}" if self.role else "other permissions"
+        missing = self.missing(binding)
         raise GatewayError(
             errors_pb2.ERROR_REASON_PERMISSION_MISSING,
-            f"{binding.rpc} needs {binding.permission}, and the caller has {has}; ask the gateway's"
+            f"{binding.rpc} needs {', '.join(missing)}, and the caller has {has}; ask the gateway's"
             " operator for it.",
-            metadata={"permission": binding.permission},
+            metadata={"permission": missing[0]},
         )
 
 

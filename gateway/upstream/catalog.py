@@ -93,12 +93,12 @@ def compile_catalog(
     if problems:
         raise DeclarationError(problems)
     codecs = Codecs()
-    calls = {(d.verb, d.path) for d in declarations}
+    declared = {d.rpc: d for d in declarations}
     by_rpc = {each.rpc: each for each in traits}
     bindings = (
         d.compile(
             codecs,
-            calls,
+            declared,
             on_drift,
             by_rpc.get(d.rpc),
             TypedReader(d.method.output_type, codecs, reads=d.reads) if d.verb else None,

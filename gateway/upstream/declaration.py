@@ -104,6 +104,8 @@ class Binding(Struct, frozen=True):
     """As the vendor writes it: `/v3/{project_id}/vaults`."""
     operation: str
     permission: str
+    reads_by: Mapping[str, str]
+    """Other RPCs whose lists it is made of -> their permissions, which its caller needs, too."""
     retry_class: RetryClass
     paging: int
     asynchronous: bool
@@ -295,18 +297,24 @@ class Declaration:
     def compile(
         self,
         codecs: Codecs,
-        calls: Collection[tuple[str, str]],
+        declared: Mapping[str, "Declaration"],
         on_drift: OnDrift,
         traits: AnyTraits | None,
         typed: "TypedReader | None",
     ) -> Binding:
-        """Of a declaration without problems. `calls`: verb and path of all declarations."""
+        """Of a declaration without problems. `declared`: all of them, by RPC."""
+        calls = {(d.verb, d.path) for d in declared.values()}
         return Binding(
             rpc=self.rpc,
             method=self.verb,
             path=self.path,
             operation=self.option.operation,
             permission=self.option.permission,
+            reads_by={
+                rpc: declared[rpc].option.permission
+                for rpc in self.option.reads_by
+                if rpc in declared
+            },
             retry_class=self.retry_class(),
             paging=self.option.paging,
             asynchronous=self.option.asynchronous,

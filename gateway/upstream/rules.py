@@ -333,4 +333,12 @@ def _read_back_exists(declarations: Sequence[Declaration]) -> Iterator[str]:
             yield f"{d.rpc}: read_back {d.option.read_back!r} is not an RPC without side effects"
 
 
-SET_RULES: Final[tuple[SetRule, ...]] = (_unique_calls, _read_back_exists)
+def _reads_by_exists(declarations: Sequence[Declaration]) -> Iterator[str]:
+    readers = {d.rpc for d in declarations if d.reads and not d.for_administrators}
+    for d in declarations:
+        for rpc in d.option.reads_by:
+            if rpc not in readers:
+                yield f"{d.rpc}: reads_by {rpc!r} is not an RPC of tenants without side effects"
+
+
+SET_RULES: Final[tuple[SetRule, ...]] = (_unique_calls, _read_back_exists, _reads_by_exists)

@@ -5,6 +5,7 @@ itself would have ended with.
 import contextlib
 import hashlib
 
+import grpc
 import pytest
 from cbrgateway.v1 import access_pb2, errors_pb2
 
@@ -32,6 +33,14 @@ PAYMENTS = tenant_entry("payments") | {
             "id": "job",
             "permissions": ["cbr:vaults:list", "cbr:tasks:*"],
             "api_key": key("job"),
+        },
+        {
+            "id": "reports",
+            "permissions": [
+                *("cbrgateway:protection:*", "cbrgateway:clouds:get"),
+                *("cbr:vaults:list", "cbr:backups:list"),
+            ],
+            "api_key": key("reports"),
         },
     ],
 }
@@ -105,6 +114,40 @@ async def test_a_verdict_is_what_the_call_itself_ends_with(name):
             assert verdict.permission == CATALOG[rpc].permission
             if not verdict.allowed:
                 assert (reason_name(verdict.reason), verdict.message) == (reason, answer.message)
+
+
+async def test_a_report_needs_the_permissions_of_what_it_reads_and_its_verdict_says_so():
+    reports = [rpc for rpc in CATALOG.bindings if rpc.startswith("ProtectionService/")]
+    async with running() as world:
+        who = caller(world, "reports")
+        verdicts = (await who.ok(TEST, {"rpcs": reports})).verdicts
+        features = (await who.ok("FeatureService/GetCloudFeatures")).rpcs
+        available = {each.rpc: each.available for each in features}
+        for verdict in verdicts:
+            code, message = await ended(who, verdict.rpc)
+            assert verdict.allowed == available[verdict.rpc] == (code == "OK"), verdict.rpc
+            assert verdict.message == message
+            assert verdict.allowed == (verdict.rpc == "ProtectionService/ListExpiringBackups")
+            if not verdict.allowed:
+                assert "cbr:policies:list" in verdict.missing
+                assert all(each in message for each in verdict.missing)
+        assert world.emulator.state.truth.entries()
+
+
+async def ended(who, rpc):
+    """The code and the message with which a call without any field ends."""
+    if not CATALOG[rpc].descriptor.server_streaming:
+        answer = await who(rpc, {})
+        return getattr(answer, "code", "OK"), getattr(answer, "message", "")
+    method = who.channel.unary_stream(
+        f"/cbrgateway.v1.{rpc}",
+        request_serializer=lambda message: message.SerializeToString(),
+    )
+    try:
+        _ = [each async for each in method(CATALOG[rpc].request_type(), metadata=who.metadata)]
+    except grpc.aio.AioRpcError as error:
+        return error.code().name, error.details()
+    return "OK", ""
 
 
 async def test_rpcs_and_a_project_can_be_named():

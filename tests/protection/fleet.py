@@ -27,7 +27,7 @@ PATTERN = "FREQ=DAILY;INTERVAL=1;BYHOUR=3;BYMINUTE=00"
 FATES = (
     "fine",
     "fine",
-    "fine",
+    "skipped",
     "no vault",
     "no policy",
     "disabled",
@@ -198,8 +198,8 @@ def _protect(world, vaults, server, fate, now):
             continue
         if fate == "missed" and days_ago in {2, 3}:
             continue
-        failed = fate == "failed" and days_ago == 0
-        _run(world, vault, server, at, policy, failed=failed)
+        ended = fate if fate in {"failed", "skipped"} and days_ago == 0 else "success"
+        _run(world, vault, server, at, policy, ended=ended)
 
 
 def last_run(now):
@@ -207,7 +207,16 @@ def last_run(now):
     return (now - 3 * 3600) // DAY_S * DAY_S + 3 * 3600
 
 
-def _run(world, vault, server, at, policy, *, failed):
+OUTCOMES = {
+    "success": Outcome(),
+    "failed": Outcome("failed", "BackupService.6125", "no"),
+    "skipped": Outcome("skipped", "BackupService.7103", "no"),
+}
+
+
+def _run(world, vault, server, at, policy, *, ended):
+    """A skipped one leaves no backup."""
+    failed = ended == "failed"
     name = seeded(server.id, "backup", str(at))
     backup = Backup(
         name,
@@ -230,7 +239,8 @@ def _run(world, vault, server, at, policy, *, failed):
         protected_at=None if failed else at + 600,
         expired_at=at + 10 * DAY_S,
     )
-    world.put_backup(backup)
+    if ended != "skipped":
+        world.put_backup(backup)
     task = Task(
         seeded(server.id, "task", str(at)),
         "backup",
@@ -244,10 +254,10 @@ def _run(world, vault, server, at, policy, *, failed):
         {"backup_id": name, "backup_name": backup.name},
         "req-1",
         seeded(server.id, "internal", str(at)),
-        Outcome("failed", "BackupService.6125", "no") if failed else Outcome(),
+        OUTCOMES[ended],
         "0",
         policy_id=policy,
-        status="failed" if failed else "success",
+        status=ended,
         updated_at=at + 600,
         ended_at=at + 600,
     )

@@ -25,6 +25,7 @@ FATES = {
     "disk excluded": (7, 7, 0, 0),
     "suspended": (0, 7, 0, 0),
     "failed": (7, 6, 1, 0),
+    "skipped": (7, 6, 0, 0),
     "too old": (7, 3, 0, 4),
     "missed": (7, 5, 0, 2),
     "never": (7, 0, 0, 7),
@@ -88,8 +89,10 @@ async def test_each_resource_in_a_vault_has_a_row_with_what_its_tasks_say(fleet,
     for row in rows:
         tasks = counted[row.resource_id]
         assert (row.done, row.failed) == (tasks["success"], tasks["failed"])
+        assert row.skipped == tasks["skipped"]
         assert len(row.task_ids) == tasks.total()
-        assert row.proven == (row.done > 0 and not row.failed and not row.missed)
+        nothing_wrong = not (row.failed or row.skipped or row.missed)
+        assert row.proven == (row.done > 0 and nothing_wrong)
     runs = 7 if period["end_time"] >= iso(last_run(fleet.now)) else 6
     if runs == 7:
         numbers = {
@@ -101,6 +104,7 @@ async def test_each_resource_in_a_vault_has_a_row_with_what_its_tasks_say(fleet,
     assert first.totals.resources == len(rows)
     assert first.totals.done == sum(tasks["success"] for tasks in counted.values())
     assert first.totals.missed == sum(row.missed for row in rows)
+    assert first.totals.skipped == sum(tasks["skipped"] for tasks in counted.values())
     assert first.totals.proven == sum(row.proven for row in rows)
     assert (first.audit.searched, bool(first.audit.problem)) == (False, True)
 

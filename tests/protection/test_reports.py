@@ -14,6 +14,7 @@ UNPROTECTED = "ProtectionService/ListUnprotectedResources"
 STREAM = "ProtectionService/StreamUnprotectedResources"
 SUMMARY = "ProtectionService/GetProtectionSummary"
 EXPIRING = "ProtectionService/ListExpiringBackups"
+STREAMS = {rpc for rpc, each in CATALOG.bindings.items() if each.descriptor.server_streaming}
 SIZE = 7 if SERVERS < 100 else 200
 """Of pages: small, so that there are many, unless there are many rows."""
 CAUSES = {
@@ -23,6 +24,7 @@ CAUSES = {
     "disk excluded": {"DISKS_EXCLUDED"},
     "suspended": {"AUTO_BACKUP_SUSPENDED"},
     "failed": {"LAST_BACKUP_FAILED"},
+    "skipped": {"LAST_BACKUP_SKIPPED"},
     "too old": {"BACKUP_TOO_OLD"},
     "never": {"BACKUP_TOO_OLD"},
 }
@@ -76,6 +78,8 @@ async def test_unprotected_resources_are_those_with_faults_and_why(fleet):
     assert {each.resources for each in first.coverage} == {SERVERS + 2}
     failed = [row for row in found if fleet.fates[row.resource_id] == "failed"]
     assert all(row.last_failure_task_id and row.HasField("last_success_time") for row in failed)
+    skipped = [row for row in found if fleet.fates[row.resource_id] == "skipped"]
+    assert all(row.last_skip_task_id and row.HasField("last_skip_time") for row in skipped)
     excluded = [row for row in found if fleet.fates[row.resource_id] == "disk excluded"]
     assert all(len(row.excluded_disk_ids) == 1 for row in excluded)
 
@@ -130,6 +134,7 @@ async def test_the_summary_counts_as_the_objects_do(fleet):
     assert total.backups_made == sum(b.protected_at >= since for b in good)
     assert total.backups_expiring == sum(b.expired_at <= fleet.now + 3 * DAY_S for b in good)
     assert total.failures == len(fleet.with_fate("failed"))
+    assert total.skipped == len(fleet.with_fate("skipped")) > 0
     assert total.size_gib == sum(v.size for w in fleet.worlds() for v in w.vaults.values())
     assert total.used_mib == sum(w.used_mb(v) for w in fleet.worlds() for v in w.vaults)
     by_vault = Counter()
@@ -184,6 +189,22 @@ def most_at_once(entries):
         now += step
         most = max(most, now)
     return most
+
+
+@pytest.mark.parametrize("rpc", [rpc for rpc in CATALOG.bindings if rpc.startswith("Protection")])
+async def test_a_report_reads_what_it_declares_and_nothing_else(fleet, rpc):
+    before = {region: each.state.truth._seq for region, each in fleet.emulators.items()}
+    method = fleet.channel.unary_stream if rpc in STREAMS else fleet.channel.unary_unary
+    call = method(
+        f"/cbrgateway.v1.{rpc}", request_serializer=lambda message: message.SerializeToString()
+    )(CATALOG[rpc].request_type(), metadata=fleet.caller().metadata)
+    _ = [each async for each in call] if rpc in STREAMS else await call
+    read = {
+        entry.operation
+        for region, each in fleet.emulators.items()
+        for entry in lists(each, before[region])
+    }
+    assert read == {CATALOG[declared].operation for declared in CATALOG[rpc].reads_by}
 
 
 async def test_a_summary_reads_each_list_once_and_few_at_a_time(fleet):
@@ -253,7 +274,7 @@ async def test_what_cannot_be_read_is_told_and_the_rest_is_there(fleet):
     assert {row.region for row in found} == {REGIONS[0]}
 
 
-@pytest.mark.parametrize("operation", ["ListVault", "ListPolicies", "ListBackups"])
+@pytest.mark.parametrize("operation", ["ListVault", "ListPolicies", "ListBackups", "ListOpLogs"])
 async def test_nothing_counts_as_protected_where_a_list_was_not_read(fleet, operation):
     before = (await fleet.caller().ok(SUMMARY, {})).total
     assert before.protected > 0 == before.unknown

@@ -75,6 +75,7 @@ class AccessHandlers(Struct, frozen=True):
                     error.reason,
                     error.message,
                 )
+                verdict.missing.extend(call.principal.grant.missing(binding))
             verdicts.append(verdict)
         return access_pb2.TestPermissionsResponse(verdicts=verdicts)
 

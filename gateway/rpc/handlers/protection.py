@@ -141,7 +141,7 @@ class ProtectionHandlers(Struct, frozen=True):
 
 
 def _all_lists(types: Iterable[int], since: float) -> list[WantedList]:
-    """`since`: of failed tasks, in seconds since 1970."""
+    """`since`: of tasks, in seconds since 1970."""
     return [
         *lists.resources(types),
         lists.VAULTS,

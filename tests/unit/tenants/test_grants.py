@@ -71,9 +71,21 @@ def test_a_permission_opens_the_rpcs_that_declare_it_and_no_other(permission):
     prefix = permission.rpartition(":")[0]
     for binding in CATALOG:
         for_all = binding.permission in EVERYBODYS
-        assert one.allows(binding) == (for_all or binding.permission == permission)
-        kin = binding.permission.rpartition(":")[0] == prefix
+        needed = {binding.permission, *binding.reads_by.values()}
+        assert one.allows(binding) == (for_all or needed == {permission})
+        kin = {each.rpartition(":")[0] for each in needed} == {prefix}
         assert kind.allows(binding) == (for_all or kin)
+
+
+@pytest.mark.parametrize("rpc", [each.rpc for each in CATALOG if each.reads_by])
+def test_each_list_that_an_rpc_is_made_of_has_to_be_allowed_too(rpc):
+    binding = CATALOG[rpc]
+    needed = {binding.permission, *(CATALOG[each].permission for each in binding.reads_by)}
+    assert Grant(permissions=frozenset(needed)).missing(binding) == []
+    for one in needed:
+        some = Grant(permissions=frozenset(needed - {one}))
+        assert (some.missing(binding), some.allows(binding)) == ([one], False)
+        assert refusal(some, binding) == ("PERMISSION_MISSING", one)
 
 
 def test_no_permission_opens_nothing_but_questions_about_oneself():

@@ -346,6 +346,7 @@ class PermissionVerdict(_message.Message):
     PERMISSION_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
+    MISSING_FIELD_NUMBER: _builtins.int
     rpc: _builtins.str
     """The RPC."""
     allowed: _builtins.bool
@@ -356,6 +357,10 @@ class PermissionVerdict(_message.Message):
     """The reason with which a call ends, where it is not allowed: ADMINISTRATOR_ONLY, PERMISSION_MISSING, CLOUD_UNSUPPORTED or PROJECT_SHARED."""
     message: _builtins.str
     """The message of that error."""
+    @_builtins.property
+    def missing(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The permissions that the caller lacks: `permission`, or those of RPCs whose lists this one is made of."""
+
     def __init__(
         self,
         *,
@@ -364,10 +369,11 @@ class PermissionVerdict(_message.Message):
         permission: _builtins.str = ...,
         reason: _errors_pb2.ErrorReason.ValueType = ...,
         message: _builtins.str = ...,
+        missing: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed", b"allowed", "message", b"message", "permission", b"permission", "reason", b"reason", "rpc", b"rpc"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed", b"allowed", "message", b"message", "missing", b"missing", "permission", b"permission", "reason", b"reason", "rpc", b"rpc"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

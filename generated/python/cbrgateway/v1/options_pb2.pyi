@@ -3,6 +3,7 @@
 isort:skip_file
 """
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import descriptor_pb2 as _descriptor_pb2
 from google.protobuf import message as _message
@@ -358,6 +359,7 @@ class Upstream(_message.Message):
     UNTRACEABLE_FIELD_NUMBER: _builtins.int
     HARMLESS_FIELD_NUMBER: _builtins.int
     MAX_REQUEST_KIB_FIELD_NUMBER: _builtins.int
+    READS_BY_FIELD_NUMBER: _builtins.int
     get: _builtins.str
     """A GET call. The RPC must be `idempotency_level = NO_SIDE_EFFECTS`."""
     post: _builtins.str
@@ -403,6 +405,10 @@ class Upstream(_message.Message):
     """True where what the call shows or makes is nobody's, or tells by itself whose it is: it can be made in a project that tenants share."""
     max_request_kib: _builtins.int
     """The largest request, in KiB, where the rules of its fields allow more than the 128 KiB that others may have."""
+    @_builtins.property
+    def reads_by(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of the RPCs, as `Service/Method`, whose lists a custom RPC is made of. Who calls it needs their permissions, too."""
+
     def __init__(
         self,
         *,
@@ -425,10 +431,11 @@ class Upstream(_message.Message):
         untraceable: _builtins.bool = ...,
         harmless: _builtins.bool = ...,
         max_request_kib: _builtins.int = ...,
+        reads_by: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["call", b"call", "delete", b"delete", "get", b"get", "post", b"post", "put", b"put"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["administrators_only", b"administrators_only", "asynchronous", b"asynchronous", "audit", b"audit", "call", b"call", "concurrency", b"concurrency", "custom", b"custom", "delete", b"delete", "get", b"get", "harmless", b"harmless", "heavy", b"heavy", "max_request_kib", b"max_request_kib", "max_rows", b"max_rows", "never_resent", b"never_resent", "operation", b"operation", "paging", b"paging", "permission", b"permission", "post", b"post", "put", b"put", "read_back", b"read_back", "untraceable", b"untraceable"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["administrators_only", b"administrators_only", "asynchronous", b"asynchronous", "audit", b"audit", "call", b"call", "concurrency", b"concurrency", "custom", b"custom", "delete", b"delete", "get", b"get", "harmless", b"harmless", "heavy", b"heavy", "max_request_kib", b"max_request_kib", "max_rows", b"max_rows", "never_resent", b"never_resent", "operation", b"operation", "paging", b"paging", "permission", b"permission", "post", b"post", "put", b"put", "read_back", b"read_back", "reads_by", b"reads_by", "untraceable", b"untraceable"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_call: _TypeAlias = _typing.Literal["get", "post", "put", "delete"]  # noqa: Y015
     _WhichOneofArgType_call: _TypeAlias = _typing.Literal["call", b"call"]  # noqa: Y015

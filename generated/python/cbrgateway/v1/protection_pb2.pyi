@@ -47,6 +47,8 @@ class _UnprotectedCauseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Unpr
     """Its last backup failed."""
     UNPROTECTED_CAUSE_BACKUP_TOO_OLD: _UnprotectedCause.ValueType  # 8
     """Its last good backup is older than `max_age`, or there is none."""
+    UNPROTECTED_CAUSE_LAST_BACKUP_SKIPPED: _UnprotectedCause.ValueType  # 9
+    """CBR skipped its last backup, so that none was made."""
 
 class UnprotectedCause(_UnprotectedCause, metaclass=_UnprotectedCauseEnumTypeWrapper):
     """Why a resource is not protected, or not as it should be."""
@@ -69,6 +71,8 @@ UNPROTECTED_CAUSE_LAST_BACKUP_FAILED: UnprotectedCause.ValueType  # 7
 """Its last backup failed."""
 UNPROTECTED_CAUSE_BACKUP_TOO_OLD: UnprotectedCause.ValueType  # 8
 """Its last good backup is older than `max_age`, or there is none."""
+UNPROTECTED_CAUSE_LAST_BACKUP_SKIPPED: UnprotectedCause.ValueType  # 9
+"""CBR skipped its last backup, so that none was made."""
 Global___UnprotectedCause: _TypeAlias = UnprotectedCause  # noqa: Y015
 
 class _ReportFormat:
@@ -316,6 +320,8 @@ class UnprotectedResource(_message.Message):
     LAST_SUCCESS_TIME_FIELD_NUMBER: _builtins.int
     LAST_FAILURE_TIME_FIELD_NUMBER: _builtins.int
     LAST_FAILURE_TASK_ID_FIELD_NUMBER: _builtins.int
+    LAST_SKIP_TIME_FIELD_NUMBER: _builtins.int
+    LAST_SKIP_TASK_ID_FIELD_NUMBER: _builtins.int
     project: _builtins.str
     """Project."""
     region: _builtins.str
@@ -334,6 +340,8 @@ class UnprotectedResource(_message.Message):
     """Backup policy of that vault."""
     last_failure_task_id: _builtins.str
     """Task of that failure, where CBR shows it."""
+    last_skip_task_id: _builtins.str
+    """Task that tells so."""
     @_builtins.property
     def causes(self) -> _containers.RepeatedScalarFieldContainer[Global___UnprotectedCause.ValueType]:
         """Every cause."""
@@ -349,6 +357,10 @@ class UnprotectedResource(_message.Message):
     @_builtins.property
     def last_failure_time(self) -> _timestamp_pb2.Timestamp:
         """When the last backup failed, if it did."""
+
+    @_builtins.property
+    def last_skip_time(self) -> _timestamp_pb2.Timestamp:
+        """When CBR skipped the last backup, if it did."""
 
     def __init__(
         self,
@@ -366,10 +378,12 @@ class UnprotectedResource(_message.Message):
         last_success_time: _timestamp_pb2.Timestamp | None = ...,
         last_failure_time: _timestamp_pb2.Timestamp | None = ...,
         last_failure_task_id: _builtins.str = ...,
+        last_skip_time: _timestamp_pb2.Timestamp | None = ...,
+        last_skip_task_id: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["last_failure_time", b"last_failure_time", "last_success_time", b"last_success_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["last_failure_time", b"last_failure_time", "last_skip_time", b"last_skip_time", "last_success_time", b"last_success_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["causes", b"causes", "excluded_disk_ids", b"excluded_disk_ids", "last_failure_task_id", b"last_failure_task_id", "last_failure_time", b"last_failure_time", "last_success_time", b"last_success_time", "name", b"name", "policy_id", b"policy_id", "project", b"project", "region", b"region", "resource_id", b"resource_id", "size_gib", b"size_gib", "type", b"type", "vault_id", b"vault_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["causes", b"causes", "excluded_disk_ids", b"excluded_disk_ids", "last_failure_task_id", b"last_failure_task_id", "last_failure_time", b"last_failure_time", "last_skip_task_id", b"last_skip_task_id", "last_skip_time", b"last_skip_time", "last_success_time", b"last_success_time", "name", b"name", "policy_id", b"policy_id", "project", b"project", "region", b"region", "resource_id", b"resource_id", "size_gib", b"size_gib", "type", b"type", "vault_id", b"vault_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -573,6 +587,7 @@ class ProtectionCounts(_message.Message):
     USED_MIB_FIELD_NUMBER: _builtins.int
     TREND_MIB_PER_DAY_FIELD_NUMBER: _builtins.int
     UNKNOWN_FIELD_NUMBER: _builtins.int
+    SKIPPED_FIELD_NUMBER: _builtins.int
     resources: _builtins.int
     """Resources."""
     protected: _builtins.int
@@ -591,6 +606,8 @@ class ProtectionCounts(_message.Message):
     """Estimate of how the use will change each day: backups made less backups that expire, at the average size of the vault's backups. In MiB."""
     unknown: _builtins.int
     """Those of which nobody can tell, since a list of their project was not read: `coverage.problems` says which. Neither protected nor unprotected."""
+    skipped: _builtins.int
+    """Backups of them that CBR skipped in the period."""
     @_builtins.property
     def oldest_last_success_time(self) -> _timestamp_pb2.Timestamp:
         """The oldest of their last good backups. Unset where one has none."""
@@ -608,10 +625,11 @@ class ProtectionCounts(_message.Message):
         used_mib: _builtins.int = ...,
         trend_mib_per_day: _builtins.int = ...,
         unknown: _builtins.int = ...,
+        skipped: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["oldest_last_success_time", b"oldest_last_success_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["backups_expiring", b"backups_expiring", "backups_made", b"backups_made", "failures", b"failures", "oldest_last_success_time", b"oldest_last_success_time", "protected", b"protected", "resources", b"resources", "size_gib", b"size_gib", "trend_mib_per_day", b"trend_mib_per_day", "unknown", b"unknown", "used_mib", b"used_mib"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backups_expiring", b"backups_expiring", "backups_made", b"backups_made", "failures", b"failures", "oldest_last_success_time", b"oldest_last_success_time", "protected", b"protected", "resources", b"resources", "size_gib", b"size_gib", "skipped", b"skipped", "trend_mib_per_day", b"trend_mib_per_day", "unknown", b"unknown", "used_mib", b"used_mib"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1084,6 +1102,7 @@ class ReportTotals(_message.Message):
     DONE_FIELD_NUMBER: _builtins.int
     FAILED_FIELD_NUMBER: _builtins.int
     MISSED_FIELD_NUMBER: _builtins.int
+    SKIPPED_FIELD_NUMBER: _builtins.int
     resources: _builtins.int
     """Rows."""
     proven: _builtins.int
@@ -1098,6 +1117,8 @@ class ReportTotals(_message.Message):
     """Backups that failed or timed out."""
     missed: _builtins.int
     """Scheduled runs without any backup."""
+    skipped: _builtins.int
+    """Backups that CBR skipped."""
     def __init__(
         self,
         *,
@@ -1108,10 +1129,11 @@ class ReportTotals(_message.Message):
         done: _builtins.int = ...,
         failed: _builtins.int = ...,
         missed: _builtins.int = ...,
+        skipped: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["done", b"done", "failed", b"failed", "missed", b"missed", "proven", b"proven", "resources", b"resources", "rpo_met", b"rpo_met", "scheduled", b"scheduled"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["done", b"done", "failed", b"failed", "missed", b"missed", "proven", b"proven", "resources", b"resources", "rpo_met", b"rpo_met", "scheduled", b"scheduled", "skipped", b"skipped"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -30,7 +30,7 @@ class ProtectionServiceStub:
     eight at once from one endpoint, and works the answer out. What that costs: docs/protection.md.
 
     Nothing is hidden: `coverage` tells of each project what was read, and what could not be and why. The rows of such a project may be missing. The caller needs the
-    permissions of the lists that are read (PERMISSION_MISSING).
+    permissions of the lists that are read, too (PERMISSION_MISSING); AccessService.TestPermissions says which it lacks.
     Every RPC can end with the errors of any call (see errors.proto: CREDENTIALS_INVALID, PERMISSION_MISSING, PROJECT_DENIED, FIELD_INVALID); comments name the
     others.
     """
@@ -78,7 +78,7 @@ class ProtectionServiceServicer:
     eight at once from one endpoint, and works the answer out. What that costs: docs/protection.md.
 
     Nothing is hidden: `coverage` tells of each project what was read, and what could not be and why. The rows of such a project may be missing. The caller needs the
-    permissions of the lists that are read (PERMISSION_MISSING).
+    permissions of the lists that are read, too (PERMISSION_MISSING); AccessService.TestPermissions says which it lacks.
     Every RPC can end with the errors of any call (see errors.proto: CREDENTIALS_INVALID, PERMISSION_MISSING, PROJECT_DENIED, FIELD_INVALID); comments name the
     others.
     """
@@ -172,7 +172,7 @@ class ProtectionService:
     eight at once from one endpoint, and works the answer out. What that costs: docs/protection.md.
 
     Nothing is hidden: `coverage` tells of each project what was read, and what could not be and why. The rows of such a project may be missing. The caller needs the
-    permissions of the lists that are read (PERMISSION_MISSING).
+    permissions of the lists that are read, too (PERMISSION_MISSING); AccessService.TestPermissions says which it lacks.
     Every RPC can end with the errors of any call (see errors.proto: CREDENTIALS_INVALID, PERMISSION_MISSING, PROJECT_DENIED, FIELD_INVALID); comments name the
     others.
     """
