@@ -1,7 +1,6 @@
 """From an RPC and plain data to the message of its request."""
 
 import importlib
-import re
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -29,7 +28,8 @@ class Prepared:
 def prepared(rpc: str, request: Data) -> Prepared:
     """Raises ValueError for what the request has no field for."""
     service, name = rpc.split("/")
-    module = f"{PACKAGE}.{snake(service.removesuffix('Service'))}_pb2"
+    # The package knows which of its modules has the request, and with it the service.
+    module = str(getattr(importlib.import_module(PACKAGE), f"{name}Request").__module__)
     messages: Any = importlib.import_module(module)
     declared = messages.DESCRIPTOR.services_by_name[service].methods_by_name[name]
     message = GetMessageClass(declared.input_type)()
@@ -44,8 +44,3 @@ def prepared(rpc: str, request: Data) -> Prepared:
         GetMessageClass(declared.output_type),
         declared.GetOptions().idempotency_level == _NO_SIDE_EFFECTS,
     )
-
-
-def snake(name: str) -> str:
-    """`BackupShare` -> `backup_share`."""
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()

@@ -1,5 +1,6 @@
 """Every RPC is a command, and help and completion stand on plain data."""
 
+import importlib
 import json
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from click.testing import CliRunner
 
 from cbrctl import index
 from cbrctl.main import main
+from cbrctl.messages import prepared
 from gateway.upstream.catalog import own_services
 from scripts import cbrctl_commands
 
@@ -25,6 +27,18 @@ def test_every_rpc_is_one_command():
     assert all(
         index.place(index.verb(group, names[0]).rpc)[0] == group for group, names in GROUPS.items()
     )
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_a_request_of_every_command_can_be_made(group):
+    """Also where the file of a service does not have its name."""
+    for name in GROUPS[group]:
+        verb = index.verb(group, name)
+        made = prepared(verb.rpc, {})
+        assert type(made.message).__name__ == verb.request
+        assert hasattr(
+            importlib.import_module(f"{made.module}_grpc"), f"{verb.rpc.split('/')[0]}Stub"
+        )
 
 
 @pytest.mark.parametrize(
