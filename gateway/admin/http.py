@@ -2,7 +2,7 @@
 stands still.
 
 The standard library's, for WSGI; it is for a few probes and scrapers, not for the world. Whoever
-says nothing for some seconds is cut, and so is whoever comes when too many are there already.
+says nothing for some seconds is cut, and sooner where others need the place (places.py).
 """
 
 import socket
@@ -17,6 +17,7 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 import structlog
 
+from gateway.admin.places import Places
 from gateway.rpc.server import AddressInUse
 
 _SILENCE_S: Final = 5.0
@@ -38,10 +39,11 @@ class _Handler(WSGIRequestHandler):
 class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
     block_on_close = False
+    request_queue_size = 128
 
     def __init__(self, host: str, port: int) -> None:
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self._places = threading.BoundedSemaphore(_AT_ONCE)
+        self.places = Places(_AT_ONCE)
         super().__init__((host, port), _Handler)
 
     def server_bind(self) -> None:
@@ -51,16 +53,18 @@ class _Server(ThreadingMixIn, WSGIServer):
         self.setup_environ()
 
     def process_request(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - as the library
-        if self._places.acquire(blocking=False):
+        if self.places.take(request, client_address[0]):
             super().process_request(request, client_address)
         else:
             self.shutdown_request(request)
 
-    def process_request_thread(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - as above
-        try:
-            super().process_request_thread(request, client_address)
-        finally:
-            self._places.release()
+    def finish_request(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - as above
+        self.places.enter(request)
+        super().finish_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:  # noqa: ANN401 - as above
+        self.places.leave(request)
+        super().shutdown_request(request)
 
     def handle_error(self, *_request: object) -> None:
         """Whoever asked has gone, or has said nothing."""
@@ -77,7 +81,7 @@ class AdminServer:
             self._server = _Server(host.strip("[]"), int(port))
         except OSError as error:
             raise AddressInUse(address) from error
-        self._server.set_app(_routed(routes))
+        self._server.set_app(_routed(routes, self._server.places))
         self.address = f"{host}:{self._server.server_port}"
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(0.1,), name="admin", daemon=True
@@ -93,7 +97,7 @@ class AdminServer:
         self._server.server_close()
 
 
-def _routed(routes: Mapping[str, WSGIApplication]) -> WSGIApplication:
+def _routed(routes: Mapping[str, WSGIApplication], places: Places) -> WSGIApplication:
     known = "".join(f"{path}\n" for path in routes)
 
     def serve(environ: WSGIEnvironment, start: StartResponse) -> Any:  # noqa: ANN401 - as WSGI has it
@@ -104,7 +108,8 @@ def _routed(routes: Mapping[str, WSGIApplication]) -> WSGIApplication:
         if app is None:
             return answer(start, HTTPStatus.NOT_FOUND, f"there is nothing here; ask for\n{known}")
         try:
-            return app(environ, start)
+            with places.answering():
+                return app(environ, start)
         except Exception:
             log.exception("unexpected error on the admin port", path=environ["PATH_INFO"])
             return answer(start, HTTPStatus.INTERNAL_SERVER_ERROR, "failed; see the log\n")

@@ -157,18 +157,76 @@ async def test_a_page_that_fails_tells_nothing_of_it():
     assert (failed.status_code, failed.text) == (500, "failed; see the log\n")
 
 
-async def test_whoever_says_nothing_holds_up_nobody_and_is_cut(monkeypatch):
+def connected(address, own="127.0.0.1", says=b"GET /liv"):
+    """A connection that says a part of a request."""
+    host, _, port = address.partition(":")
+    made = socket.create_connection((host, int(port)), 30, (own, 0))
+    made.sendall(says)
+    return made
+
+
+async def closed(connection):
+    """Waits until the server has closed it."""
+    with contextlib.suppress(ConnectionResetError):
+        assert await asyncio.to_thread(connection.recv, 1) == b""
+    connection.close()
+
+
+async def test_whoever_says_nothing_is_cut(monkeypatch):
     monkeypatch.setattr("gateway.admin.http._Handler.timeout", 1.0)
-    monkeypatch.setattr("gateway.admin.http._AT_ONCE", 3)
     async with serving({"/livez": probe_page}) as address, httpx.AsyncClient() as client:
-        host, _, port = address.partition(":")
-        silent = [socket.create_connection((host, int(port))) for _ in range(2)]
+        silent = [connected(address) for _ in range(3)]
+        await asyncio.gather(*map(closed, silent))
         assert (await client.get(f"http://{address}/livez")).text == "ok\n"
-        more = [socket.create_connection((host, int(port))) for _ in range(20)]
-        closed = await asyncio.gather(*(asyncio.to_thread(each.recv, 1) for each in silent + more))
-        assert set(closed) == {b""}
+
+
+async def test_a_newcomer_is_served_in_the_place_of_who_was_silent_for_longest(monkeypatch):
+    monkeypatch.setattr("gateway.admin.http._AT_ONCE", 3)
+    monkeypatch.setattr("gateway.admin.http._Handler.timeout", 300.0)
+    async with serving({"/livez": probe_page}) as address, httpx.AsyncClient() as client:
+        silent = [connected(address) for _ in range(20)]
+        await asyncio.gather(*map(closed, silent[:17]))
         assert (await client.get(f"http://{address}/livez")).text == "ok\n"
-        for each in silent + more:
+        await closed(silent[17])
+        for each in silent[18:]:
+            each.sendall(b"ez HTTP/1.0\r\n\r\n")
+            assert (await asyncio.to_thread(each.recv, 12)) == b"HTTP/1.0 200"
+            each.close()
+
+
+async def test_probes_are_answered_while_others_connect_again_and_again(monkeypatch):
+    """Those of another address than the one that has most places lose none."""
+    monkeypatch.setattr("gateway.admin.http._AT_ONCE", 3)
+    monkeypatch.setattr("gateway.admin.http._Handler.timeout", 300.0)
+    async with serving({"/livez": probe_page}) as address:
+        waiting = [connected(address, "127.0.0.3") for _ in range(3)]
+        for _ in range(20):
+            probe = connected(address, "127.0.0.2")
+            waiting += [connected(address, "127.0.0.3") for _ in range(10)]
+            probe.sendall(b"ez HTTP/1.0\r\n\r\n")
+            assert (await asyncio.to_thread(probe.recv, 12)) == b"HTTP/1.0 200"
+            probe.close()
+        for each in waiting:
+            each.close()
+
+
+async def test_an_answer_that_is_being_made_is_not_cut_off(monkeypatch):
+    monkeypatch.setattr("gateway.admin.http._AT_ONCE", 2)
+    begun, go_on = threading.Semaphore(0), threading.Event()
+
+    def slow(environ, start):
+        begun.release()
+        assert go_on.wait(60)
+        return probe_page(environ, start)
+
+    async with serving({"/metrics": slow}) as address:
+        asked = [connected(address, says=b"GET /metrics HTTP/1.0\r\n\r\n") for _ in range(2)]
+        for _ in asked:
+            assert await asyncio.to_thread(begun.acquire, timeout=30)
+        await closed(connected(address))
+        go_on.set()
+        for each in asked:
+            assert (await asyncio.to_thread(each.recv, 12)) == b"HTTP/1.0 200"
             each.close()
 
 
