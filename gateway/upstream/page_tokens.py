@@ -24,6 +24,8 @@ _SKEW_S: Final = 300
 """How far the clock of the replica that made a token may be ahead of ours."""
 _OWNER_BYTES: Final = 16
 _MAX_TOKEN_CHARS: Final = 2048
+_FREE: Final = frozenset({"page_size", "page_token", "read_mask"})
+"""Fields of a request that do not say where its pages begin."""
 
 
 class Position(msgspec.Struct, array_like=True, frozen=True):
@@ -109,11 +111,11 @@ def _mismatch(text: str) -> GatewayError:
 def owner_of(binding: Binding, request: Message, scope: str) -> bytes:
     """What a token is bound to: the RPC, who calls, and the request without its paging fields.
 
-    The page size may change between pages.
+    The page size may change between pages, and so may the mask: it chooses no rows.
     """
     bare = binding.request_type()
     bare.CopyFrom(request)
-    for name in ("page_size", "page_token"):
+    for name in _FREE.intersection(bare.DESCRIPTOR.fields_by_name):
         bare.ClearField(name)
     material = f"{binding.rpc}\0{scope}\0".encode() + bare.SerializeToString(deterministic=True)
     return hashlib.sha256(material).digest()[:_OWNER_BYTES]

@@ -144,6 +144,28 @@ async def test_a_mask_leaves_fields_out_on_every_list(world):
         assert [row.id for row in bare] == [row.id for row in whole]
 
 
+@pytest.mark.parametrize(
+    "request_",
+    [
+        {},
+        {"filter": "status = AVAILABLE OR status = ERROR", "order_by": "name desc"},
+        {"filter": "status = AVAILABLE"},
+        {"order_by": "create_time"},
+    ],
+)
+async def test_a_mask_may_change_between_pages(world, request_):
+    """Also to one without the fields that the rows are chosen and put in order by."""
+    call, _, _ = await with_backups(world)
+    whole = await call.ok(BACKUPS, {**request_, "page_size": 50})
+    token, found, masks = "", [], [None, "id", "id,name", "id", None]
+    while not found or token:
+        mask = masks.pop(0) if masks else "id"
+        request = {**request_, "page_size": 4, "page_token": token}
+        page = await call.ok(BACKUPS, request | ({"read_mask": mask} if mask else {}))
+        found, token = [*found, *page.backups], page.next_page_token
+    assert [row.id for row in found] == [row.id for row in whole.backups]
+
+
 async def test_every_list_takes_them_and_tells_the_position_of_a_mistake(world):
     call = caller(world)
     for rpc, more in (
