@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
 
     from gateway.config import Config
+    from gateway.events.dead import Resent
     from gateway.events.letters import DeadLetter
     from gateway.state import Store
 
@@ -53,7 +54,14 @@ def dead(config_file: Path, sink: str, *, as_json: bool) -> None:
     async def found(config: "Config", store: "Store") -> "list[tuple[str, str, DeadLetter]]":
         from gateway.events.dead import dead_letters
 
-        return [each async for each in dead_letters(store.queues, _names(config, sink))]
+        names = [each.name for each in config.events.sinks]
+        letters = [each async for each in dead_letters(store.queues, [sink] if sink else names)]
+        if sink and sink not in names:
+            # One that was removed from the configuration may have left some.
+            if not letters:
+                raise _no_sink(sink, names)
+            click.echo(f"{sink} is no sink of this configuration now", err=True)
+        return letters
 
     letters = _with_store(config_file, found)
     for name, event_id, each in letters:
@@ -72,14 +80,35 @@ def dead(config_file: Path, sink: str, *, as_json: bool) -> None:
 def resend(config_file: Path, sink: str) -> None:
     """Put the events that were given up into the queues again."""
 
-    async def moved(config: "Config", store: "Store") -> int:
+    async def moved(config: "Config", store: "Store") -> "list[Resent]":
         from gateway.clock import SystemClock
         from gateway.events.dead import resend as again
 
-        names = _names(config, sink)
-        return await again(store.queues, names, config.events.max_queued, SystemClock().time())
+        names = [each.name for each in config.events.sinks]
+        if sink and sink not in names:
+            raise _no_sink(sink, names)
+        most, now = config.events.max_queued, SystemClock().time()
+        return [await again(store.queues, each, most, now) for each in ([sink] if sink else names)]
 
-    click.echo(f"{_with_store(config_file, moved)} events are in the queues again.")
+    told = _with_store(config_file, moved)
+    click.echo(f"{sum(each.sent for each in told)} events are in the queues again.")
+    left = [text for each in told for text in _left(each)]
+    if left:
+        raise click.ClickException("\n".join(left))
+
+
+def _left(resent: "Resent") -> "Iterator[str]":
+    """Why dead letters of a sink were not sent again, and what to do."""
+    if resent.no_room:
+        yield (
+            f"{resent.no_room} events of {resent.sink} are dead letters still: its queue is full"
+            " (events.max_queued). Resend them once the sink has taken some, or raise max_queued"
+        )
+    if resent.unreadable:
+        yield (
+            f"{resent.unreadable} events of {resent.sink} are dead letters still: another version"
+            " wrote them. `cbr-gateway events dead --json` shows them"
+        )
 
 
 @events.command()
@@ -90,12 +119,9 @@ def schema() -> None:
     click.echo(json.dumps(of_event(), indent=2))
 
 
-def _names(config: "Config", sink: str) -> list[str]:
-    names = [each.name for each in config.events.sinks]
-    if sink and sink not in names:
-        # One that was removed from the configuration may have left some.
-        click.echo(f"{sink} is no sink of this configuration now", err=True)
-    return [sink] if sink else names
+def _no_sink(sink: str, names: "list[str]") -> click.ClickException:
+    known = f"They are {', '.join(names)}" if names else "It has none"
+    return click.ClickException(f"{sink} is no sink of this configuration. {known}")
 
 
 def _with_store(config_file: Path, work: "Callable[[Config, Store], Awaitable[T]]") -> T:

@@ -26,6 +26,12 @@ def _key(secret: Secret) -> Secret:
     return secret
 
 
+def _different(keys: tuple[Secret, ...]) -> tuple[Secret, ...]:
+    if len({key_of(each.reveal()) for each in keys}) < len(keys):
+        raise ValueError("names one key twice. Two are for a change: the new one and the old one")
+    return keys
+
+
 class SinkSettings(BaseModel):
     """A webhook, and which events it gets: those that fit all of its filters."""
 
@@ -39,7 +45,9 @@ class SinkSettings(BaseModel):
         max_length=2000,
         description="Where events are posted to: https://host/path. Redirects are not followed.",
     )
-    keys: tuple[Annotated[SecretReference, AfterValidator(_key)], ...] = Field(
+    keys: Annotated[
+        tuple[Annotated[SecretReference, AfterValidator(_key)], ...], AfterValidator(_different)
+    ] = Field(
         min_length=1,
         max_length=2,
         description=(

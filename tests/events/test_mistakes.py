@@ -24,10 +24,13 @@ ENVIRON = {
     "GLOBEX_PASSWORD": "password",
     "HOOK_KEY": KEY,
     "OTHER_KEY": OTHER_KEY,
+    "SAME_KEY": KEY,
     "SHORT_KEY": "whsec_c2hvcnQ=",
     "PLAIN_KEY": "canary-key-that-is-none",
 }
 GOOD = {"name": "ops", "url": "https://hooks.example.com/a", "keys": [{"env": "HOOK_KEY"}]}
+TWICE = [{"env": "HOOK_KEY"}, {"env": "HOOK_KEY"}]
+SAME = [{"env": "HOOK_KEY"}, {"env": "SAME_KEY"}]
 OTHER = GOOD | {"name": "other", "url": "https://hooks.example.com/b"}
 
 
@@ -67,6 +70,8 @@ def line_of(path, text):
         ({"sinks": [GOOD | {"keys": [{"env": "SHORT_KEY"}]}]}, "keys[0]", "SHORT", "24 to 64"),
         ({"sinks": [GOOD | {"keys": [{"env": "PLAIN_KEY"}]}]}, "keys[0]", "PLAIN", "whsec_"),
         ({"sinks": [GOOD | {"keys": []}]}, "keys", "keys: []", "at least one"),
+        ({"sinks": [GOOD | {"keys": TWICE}]}, "keys", " keys:", "one key twice"),
+        ({"sinks": [GOOD | {"keys": SAME}]}, "keys", " keys:", "one key twice"),
         ({"sinks": [GOOD, OTHER | {"name": "ops"}]}, "name", "", "also the name"),
         ({"sinks": [GOOD, OTHER | {"url": GOOD["url"]}]}, "url", "", "also the url"),
         ({"sinks": [GOOD], "give_up_s": 60}, "give_up_s", "give_up_s", "at least"),
@@ -122,6 +127,12 @@ async def _given_up(path, count):
             await pending.give_up(pending.settings.sinks[0], each, "it answered with status 500")
 
 
+async def _queued(path, count):
+    async with open_store(StoreSettings(path=path), SystemClock()) as store:
+        for n in range(count):
+            await store.queues.put("events:ops", f"waits-{n}", b"", 100)
+
+
 def test_dead_letters_are_listed_and_sent_again(tmp_path):
     store = tmp_path / "state.db"
     path = written(tmp_path, {"sinks": [GOOD, OTHER]}, state={"path": str(store)})
@@ -141,6 +152,44 @@ def test_dead_letters_are_listed_and_sent_again(tmp_path):
     ]
     assert "3 events" in run("events", "resend", "--config", str(path)).output
     assert "no dead letters" in run("events", "dead", "--config", str(path)).output
+
+
+def test_what_could_not_be_sent_again_is_told_with_its_reason(tmp_path):
+    store = tmp_path / "state.db"
+    events = {"sinks": [GOOD], "max_queued": 100}
+    path = written(tmp_path, events, state={"path": str(store)})
+    asyncio.run(_given_up(store, 3))
+    asyncio.run(_queued(store, 98))
+    some = run("events", "resend", "--config", str(path))
+    assert some.exit_code == 1
+    assert "2 events are in the queues again." in some.output
+    assert "1 events of ops are dead letters still: its queue is full" in some.output
+    assert "max_queued" in some.output
+    none = run("events", "resend", "--config", str(path), "--sink", "ops")
+    assert none.exit_code == 1
+    assert "0 events are in the queues again." in none.output
+    assert len(run("events", "dead", "--config", str(path)).output.splitlines()) == 1
+
+
+@pytest.mark.parametrize("command", ["dead", "resend"])
+def test_a_sink_that_does_not_exist_is_refused_with_those_that_do(tmp_path, command):
+    store = tmp_path / "state.db"
+    path = written(tmp_path, {"sinks": [GOOD, OTHER]}, state={"path": str(store)})
+    asyncio.run(_given_up(store, 1))
+    result = run("events", command, "--config", str(path), "--sink", "opps")
+    assert result.exit_code == 1
+    assert "opps is no sink of this configuration. They are ops, other" in result.output
+
+
+def test_dead_letters_of_a_sink_that_was_removed_are_listed_and_stay(tmp_path):
+    store = tmp_path / "state.db"
+    path = written(tmp_path, {"sinks": [OTHER]}, state={"path": str(store)})
+    asyncio.run(_given_up(store, 1))
+    again = run("events", "resend", "--config", str(path), "--sink", "ops")
+    assert (again.exit_code, "in the queues again" in again.output) == (1, False)
+    listed = run("events", "dead", "--config", str(path), "--sink", "ops")
+    assert listed.exit_code == 0
+    assert "task-0" in listed.output
 
 
 def test_a_store_that_is_not_there_is_told(tmp_path):
