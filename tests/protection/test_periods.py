@@ -220,6 +220,9 @@ async def test_a_restore_that_succeeded_is_a_test(fleet, period):
         ({"end_time": "2999-01-01T00:00:00Z"}, "end_time"),
         ({"start_time": "2026-02-01T00:00:00Z", "end_time": "2026-01-01T00:00:00Z"}, "start_time"),
         ({"start_time": "2020-02-01T00:00:00Z", "end_time": "2026-01-01T00:00:00Z"}, "start_time"),
+        ({"start_time": "0001-01-01T00:00:00Z", "end_time": "0001-05-01T00:00:00Z"}, "end_time"),
+        ({"start_time": "1999-12-01T00:00:00Z", "end_time": "2000-05-01T00:00:00Z"}, "start_time"),
+        ({"end_time": "0001-01-01T00:00:00Z"}, "end_time"),
         ({"rpo": "0s"}, "rpo"),
     ],
 )

@@ -1,6 +1,7 @@
 """ProtectionService: reports of a period, as rows and documents, with evidence."""
 
 import asyncio
+import datetime as dt
 import threading
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
@@ -30,6 +31,8 @@ from gateway.upstream.paging import plan_page
 _PERIOD_S: Final = 30 * DAY_S
 _LONGEST_S: Final = 366 * DAY_S
 _RPO_S: Final = 25 * 3600.0
+_EARLIEST_S: Final = dt.datetime(2000, 1, 1, tzinfo=dt.UTC).timestamp()
+"""Long before there was CBR, and no time that CBR cannot be asked for."""
 _SKEW_S: Final = 60.0
 """By how much a caller's clock may be ahead."""
 
@@ -108,6 +111,8 @@ class ReportHandlers(Struct, frozen=True):
         for name, at in (("end_time", end), ("start_time", start)):
             if at > now + _SKEW_S:
                 raise field_invalid(name, "is in the future; nothing is known of it", "period")
+            if request.HasField(name) and at < _EARLIEST_S:
+                raise field_invalid(name, "is before 2000; CBR has nothing of then", "period")
         if start >= end:
             raise field_invalid("start_time", "must be before end_time", "period")
         if end - start > _LONGEST_S:

@@ -83,7 +83,7 @@ class ListProtectablesRequest(_message.Message):
     page_size: _builtins.int
     """Rows per page: default 50, larger than 50 counts as 50, the most that the vendor's manual promises."""
     page_token: _builtins.str
-    """`next_page_token` of the previous page, empty for the first. All other fields must stay the same between pages."""
+    """`next_page_token` of the previous page, empty for the first. All other fields but `read_mask` must stay the same between pages."""
     name: _builtins.str
     """Name of the resource."""
     status: _builtins.str

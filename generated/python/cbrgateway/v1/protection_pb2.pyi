@@ -804,7 +804,7 @@ class GenerateReportRequest(_message.Message):
 
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
-        """Begin of the period. Default 30 days before its end."""
+        """Begin of the period, not before the year 2000. Default 30 days before its end."""
 
     @_builtins.property
     def end_time(self) -> _timestamp_pb2.Timestamp:
@@ -908,7 +908,7 @@ class StreamReportRequest(_message.Message):
 
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
-        """Begin of the period. Default 30 days before its end."""
+        """Begin of the period, not before the year 2000. Default 30 days before its end."""
 
     @_builtins.property
     def end_time(self) -> _timestamp_pb2.Timestamp:

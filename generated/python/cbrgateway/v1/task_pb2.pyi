@@ -250,7 +250,7 @@ class ListTasksRequest(_message.Message):
     page_size: _builtins.int
     """Rows per page: default 50, larger than 200 counts as 200."""
     page_token: _builtins.str
-    """`next_page_token` of the previous page, empty for the first. All other fields must stay the same between pages."""
+    """`next_page_token` of the previous page, empty for the first. All other fields but `read_mask` must stay the same between pages."""
     type: Global___TaskType.ValueType
     """What the task does."""
     status: Global___TaskStatus.ValueType
