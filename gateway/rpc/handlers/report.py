@@ -111,7 +111,7 @@ class ReportHandlers(Struct, frozen=True):
         for name, at in (("end_time", end), ("start_time", start)):
             if at > now + _SKEW_S:
                 raise field_invalid(name, "is in the future; nothing is known of it", "period")
-            if request.HasField(name) and at < _EARLIEST_S:
+            if at < _EARLIEST_S:
                 raise field_invalid(name, "is before 2000; CBR has nothing of then", "period")
         if start >= end:
             raise field_invalid("start_time", "must be before end_time", "period")
