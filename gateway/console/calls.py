@@ -12,7 +12,7 @@ from google.protobuf.message import Message
 
 from gateway.console.admission import Visitor
 from gateway.rpc.context import Metadata
-from gateway.rpc.dispatch import PACKAGE, Routes
+from gateway.rpc.dispatch import Routes
 
 _WITHIN_S: Final = 10.0
 _SLACK_S: Final = 2.0
@@ -71,20 +71,21 @@ class Calls:
     routes: Routes
     loop: asyncio.AbstractEventLoop
 
-    def call(self, rpc: str, request: Message, answer: type[Answer], visitor: Visitor) -> Answer:
-        """Raises CallFailed. `rpc`: `QuotaService/ListUsages`."""
-        asked = asyncio.run_coroutine_threadsafe(self._call(rpc, request, visitor), self.loop)
+    def call(self, request: Message, answer: type[Answer], visitor: Visitor) -> Answer:
+        """What the RPC of the request answers. Raises CallFailed."""
+        asked = asyncio.run_coroutine_threadsafe(self._call(request, visitor), self.loop)
         try:
             return answer.FromString(asked.result(_WITHIN_S + _SLACK_S))
         except TimeoutError:
             asked.cancel()
             raise CallFailed("DEADLINE_EXCEEDED", "The gateway is busy; reload the page.") from None
 
-    async def _call(self, rpc: str, request: Message, visitor: Visitor) -> bytes:
+    async def _call(self, request: Message, visitor: Visitor) -> bytes:
         until = asyncio.get_running_loop().time() + _WITHIN_S
         context = _Context(visitor, request, until)
+        rpc = self.routes.asked_by(request)
         try:
-            data = await self.routes.rpcs[f"/{PACKAGE}.{rpc}"].serve(None, context)
+            data = await rpc.serve(None, context)
         except grpc.aio.AbortError:
             assert context.failed is not None
             raise context.failed from None

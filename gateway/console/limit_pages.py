@@ -38,7 +38,7 @@ def limits(calls: Calls, asked: Asked, visitor: Visitor) -> Page:
     fields = [_tenant(asked)]
     try:
         answer = quota_pb2.ListUsagesResponse
-        found = calls.call("QuotaService/ListUsages", request, answer, visitor)
+        found = calls.call(request, answer, visitor)
     except CallFailed as failed:
         return _failed("Limits", fields, failed)
     head = ("limit", "use", "used", "under way", "in doubt", "limit is", "shadow", "counted", "")
@@ -87,7 +87,7 @@ def changes(calls: Calls, asked: Asked, visitor: Visitor) -> Page:
     fields = [_tenant(asked), states]
     try:
         answer = quota_pb2.ListReservationsResponse
-        found = calls.call("QuotaService/ListReservations", request, answer, visitor)
+        found = calls.call(request, answer, visitor)
     except CallFailed as failed:
         return _failed("Changes", fields, failed)
     head = ("state", "tenant", "change", "begun", "request_id", "what to do", "id")

@@ -78,6 +78,12 @@ class Routes(Struct, frozen=True):
     rpcs: Mapping[str, Rpc]
     unknown: "Unknown"
 
+    def asked_by(self, request: Message) -> Rpc:
+        """The RPC whose request it is."""
+        return next(
+            each for each in self.rpcs.values() if each.binding.request_type is type(request)
+        )
+
 
 def routes(catalog: Catalog, serving: Serving, forward: Handler, custom: Custom) -> Routes:
     rpcs = {}
