@@ -8,7 +8,7 @@ from typing import NoReturn
 
 import click
 
-from cbrctl.failures import BUG, INTERRUPTED, PIPE_CLOSED
+from cbrctl.failures import BUG, INTERRUPTED, PIPE_CLOSED, Failed, ReaderGone, telling_of_output
 
 
 def run() -> NoReturn:
@@ -19,11 +19,16 @@ def run() -> NoReturn:
         stream.reconfigure(errors="backslashreplace")
     try:
         code = _carried_out()
-        if sys.stdout:
-            sys.stdout.flush()
-    except BrokenPipeError:
+        with telling_of_output():
+            if sys.stdout:
+                sys.stdout.flush()
+    except Failed as failure:
+        failure.show()
+        _forget_output()
+        code = failure.exit_code
+    except ReaderGone:
         # Who reads has gone: there is nobody to tell, nor at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _forget_output()
         code = PIPE_CLOSED
     if code == INTERRUPTED:
         # At once: a further signal would end what tidies up, and the exit code with it.
@@ -43,11 +48,16 @@ def _carried_out() -> int:
     except (KeyboardInterrupt, click.Abort):
         print("\nInterrupted.", file=sys.stderr)  # noqa: T201
         return INTERRUPTED
-    except BrokenPipeError:
+    except ReaderGone:
         raise
     except Exception as error:  # noqa: BLE001 - whatever it is, a trace helps nobody at a terminal
         return _unexpected(error)
     return ended if isinstance(ended, int) else 0
+
+
+def _forget_output() -> None:
+    """What was not written is not tried again at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _interrupted(_signal: int, _frame: FrameType | None) -> NoReturn:

@@ -1,6 +1,8 @@
 """How commands end that do not succeed: one sentence on standard error, and an exit code."""
 
-from collections.abc import Sequence
+import errno
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -24,6 +26,27 @@ class Failed(click.ClickException):
         super().__init__(text)
         # Of click's own classes each has one for all.
         self.exit_code = exit_code  # type: ignore[misc]
+
+
+class ReaderGone(Exception):  # noqa: N818 - nobody is there to be told
+    """Who reads standard output has closed it."""
+
+
+@contextmanager
+def telling_of_output() -> Iterator[None]:
+    """Raises ReaderGone, or Failed where the output has no room.
+
+    Not left to click, which ends the process with 1 for a closed pipe: the code of work that has
+    not ended well.
+    """
+    try:
+        yield
+    except BrokenPipeError as error:
+        raise ReaderGone from error
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        raise Failed("The output cannot be written: no space is left.", NOT_ALL_WELL) from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from cbrctl import index
+from cbrctl.failures import telling_of_output
 from cbrctl.options import reaching
 
 if TYPE_CHECKING:
@@ -50,6 +51,14 @@ class Verbs(click.Group):
 
 class Root(click.Group):
     """All of them."""
+
+    def make_context(self, *arguments: Any, **more: Any) -> click.Context:  # noqa: ANN401 - as click has it
+        with telling_of_output():
+            return super().make_context(*arguments, **more)
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - as click has it
+        with telling_of_output():
+            return super().invoke(ctx)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return [*_BY_HAND, *index.groups()]

@@ -121,5 +121,5 @@ def _advice(each: quota_pb2.Reservation) -> str:
         return "nothing: it is under way"
     if not each.undecided_reason:
         return "nothing: the gateway is finding out"
-    release = f"cbrctl quotas release-reservation {each.id} --carried-out true (or false)"
+    release = f"cbrctl quotas release-reservation {each.id} --carried-out (or --no-carried-out)"
     return f"{each.undecided_reason} Look into CBR, then: {release}"

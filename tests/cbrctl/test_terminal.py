@@ -163,6 +163,30 @@ def test_a_reader_that_leaves_early_is_no_error(environ, ok, vault):
     assert "Traceback" not in closed.stderr
 
 
+def exit_code(environ, words):
+    """Of the first command of the pipe."""
+    script = f"'{PROGRAM}' {words}; exit ${{PIPESTATUS[0]}}"
+    return subprocess.run(["bash", "-c", script], env=environ, timeout=100, check=False).returncode
+
+
+@pytest.mark.parametrize("words", ["--help", "explain VaultStatus", "vaults list", "quota -o json"])
+def test_output_that_goes_nowhere_is_not_work_that_ended_badly(environ, vault, words):
+    assert exit_code(environ, f"{words} | true") == 141
+
+
+def test_output_without_room_is_told(environ, vault):
+    done = subprocess.run(
+        ["bash", "-c", f"'{PROGRAM}' vaults list > /dev/full"],
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr == "Error: The output cannot be written: no space is left.\n"
+
+
 def test_what_nobody_thought_of_is_a_sentence_and_its_place_on_request(environ):
     broken = environ | {"CBRCTL_CONFIG": "/dev/null\x01/x", "XDG_CONFIG_HOME": "x"}
     code = (
