@@ -33,7 +33,7 @@ _BOUND_S: Final = 300
 
 
 def main() -> None:
-    (program,) = sys.argv[1:]
+    program = Path(sys.argv[1]).absolute()
     api = _tried(document(load_catalog()))
     key = next(each.api_key for each in TENANTS if each.administrator)
     with (
@@ -42,7 +42,7 @@ def main() -> None:
     ):
         (Path(folder) / "openapi.json").write_text(json.dumps(api), "utf-8")
         command = (
-            *(program, "run", "openapi.json", "--url", running.http),
+            *(str(program), "run", "openapi.json", "--url", running.http),
             *("--header", f"authorization: Bearer {key}", "--no-color"),
             *("--phases", "coverage,fuzzing", "--checks", ",".join(_CHECKS)),
             *("--max-time", str(_TIME_S), "--request-timeout", "30"),
