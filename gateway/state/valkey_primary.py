@@ -66,10 +66,13 @@ class Directory:
         return max(votes, key=lambda told: (told.failover, votes[told])).server
 
     async def _ask(self, url: Secret) -> Told:
-        async with Redis.from_url(
-            url.reveal(), single_connection_client=True, retry=None, protocol=2
-        ) as client:
+        client = Redis.from_url(url.reveal(), single_connection_client=True, retry=None, protocol=2)
+        try:
+            await client.initialize()
             return await self.question(client)
+        finally:
+            # Also of one that is left while it connects, which its own context would not close.
+            await client.aclose()
 
     def _not_found(self, errors: Sequence[BaseException | None]) -> NotFoundError:
         """With the error that says most."""

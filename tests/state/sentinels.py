@@ -1,6 +1,7 @@
 """A primary, its replicas and the sentinels that watch over them: real servers on 127.0.0.1."""
 
 import contextlib
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -13,6 +14,8 @@ _HASTE = (
     "SENTINEL DEBUG info-period 200 ping-period 100 ask-period 100 publish-period 200"
     " tilt-trigger 60000"
 )
+_COPIED = re.compile(rb"state=online,offset=[1-9]")
+"""A replica that has said what it has: the primary counts it as connected before."""
 
 
 class SentinelProcess(ValkeyProcess):
@@ -71,11 +74,12 @@ class SentinelSet:
         await until(self._whole, 60)
 
     def _whole(self) -> bool:
-        """Each sentinel knows every server and every other sentinel."""
-        return all(
+        """Each sentinel knows all servers and the other sentinels, and each replica has a copy."""
+        others = len(self.servers) - 1
+        told = self.command("INFO replication", most=10_000)
+        return len(_COPIED.findall(told)) == others and all(
             [said[said.index(key) + 2] for key in (b"num-slaves", b"num-other-sentinels")]
-            == [str(len(self.servers) - 1).encode(), b"2"]
-            and b"slave0" in self.command("INFO replication", most=10_000)
+            == [str(others).encode(), b"2"]
             for said in (
                 sentinel.command(f"SENTINEL MASTER {NAME}", most=10_000).split(b"\r\n")
                 for sentinel in self.sentinels
