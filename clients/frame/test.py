@@ -35,7 +35,7 @@ def test(language: Language) -> frozenset[str]:
                     {"CBR_TEST_RESULTS": str(results)} | script.environ(),
                 )
                 (results / "example").touch()
-                story.run(language, folder, _TEST_S)
+                story.run(language, _TEST_S)
                 (results / "story").touch()
             except build.Failed as failure:
                 print(f"*** FAILED {failure} ***")
