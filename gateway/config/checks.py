@@ -26,6 +26,16 @@ _OWN: Final = {
     "project": "one of the tenant's projects",
     "principal": "one of the tenant's callers",
 }
+_ALONE: Final = {
+    ("audit", "stdout"): (
+        "several processes would write to one output. Give audit.directory, which they share"
+    ),
+    ("admin", "console"): (
+        "its pages show what one process knows. Set server.workers to 1, and start replicas for"
+        " more cores"
+    ),
+}
+"""What cannot be had with several workers, and why."""
 
 
 def cross_checks(data: Mapping[str, Any]) -> Found:
@@ -41,8 +51,7 @@ def cross_checks(data: Mapping[str, Any]) -> Found:
         for pair in entries(tenant.get("projects"), (*path, "projects"))
     ]
     yield from _listeners(data)
-    yield from _one_output(data)
-    yield from _one_process(data)
+    yield from _of_one_process(data)
     yield from unique(
         [
             (("issuers", name, "issuer"), mapping(each).get("issuer"))
@@ -112,26 +121,12 @@ def _listeners(data: Mapping[str, Any]) -> Found:
                 break
 
 
-def _one_output(data: Mapping[str, Any]) -> Found:
-    """Lines of several processes on one pipe are not kept apart."""
-    workers, audit = mapping(data.get("server")).get("workers", 1), mapping(data.get("audit"))
-    if audit.get("stdout") is True and str(workers) != "1":
-        text = (
-            "cannot be used with server.workers: several processes would write to one output. Give"
-            " audit.directory, which they share"
-        )
-        yield ("audit", "stdout"), text
-
-
-def _one_process(data: Mapping[str, Any]) -> Found:
-    """The pages show what one process has in memory; with workers the parent has the port."""
-    workers, admin = mapping(data.get("server")).get("workers", 1), mapping(data.get("admin"))
-    if admin.get("console") is True and str(workers) != "1":
-        text = (
-            "cannot be used with server.workers: its pages show what one process knows. Set"
-            " server.workers to 1, and start replicas for more cores"
-        )
-        yield ("admin", "console"), text
+def _of_one_process(data: Mapping[str, Any]) -> Found:
+    if str(mapping(data.get("server")).get("workers", 1)) == "1":
+        return
+    for (section, key), why in _ALONE.items():
+        if mapping(data.get(section)).get(key) is True:
+            yield (section, key), f"cannot be used with server.workers: {why}"
 
 
 def _of(section: Mapping[str, Any], settings: type[BaseModel], key: str) -> object:

@@ -1,12 +1,13 @@
 """The pages that RPCs answer: limits with their use, and changes under way or in doubt."""
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Generic
 
 from cbrgateway.v1 import quota_pb2
 
 from gateway.console.admission import Visitor
-from gateway.console.calls import CallFailed, Calls
+from gateway.console.calls import Answer, CallFailed, Calls
 from gateway.console.page import BAD, GOOD, ROWS, WARN, Asked, Cell, Field, Link, Page, Table, when
 
 _EVERYBODY: Final = "-"
@@ -22,12 +23,28 @@ def _following(asked: Asked, token: str) -> Link | None:
     return Link("Next page", asked.with_(token=token)) if token else None
 
 
-def _failed(title: str, fields: Sequence[Field], failed: CallFailed) -> Page:
-    return Page(title, [], fields, notices=[Cell(str(failed), BAD)])
+@dataclass(frozen=True, slots=True)
+class _List(Generic[Answer]):
+    """What a page shows of the answer of an RPC that lists."""
 
+    title: str
+    caption: str
+    head: Sequence[str]
+    empty: str
+    answer: type[Answer]
+    rows: Callable[[Answer], Sequence[Sequence[Cell]]]
 
-def _whole(size: int | None) -> str:
-    return f"{size} in all" if size is not None else ""
+    def page(
+        self, fields: Sequence[Field], asked: Asked, ask: Callable[[type[Answer]], Answer]
+    ) -> Page:
+        try:
+            found: Any = ask(self.answer)
+        except CallFailed as failed:
+            return Page(self.title, [], fields, notices=[Cell(str(failed), BAD)])
+        note = f"{found.total_size} in all" if found.HasField("total_size") else ""
+        more = _following(asked, found.next_page_token)
+        table = Table(self.caption, self.head, self.rows(found), self.empty, note, more)
+        return Page(self.title, [table], fields)
 
 
 def limits(calls: Calls, asked: Asked, visitor: Visitor) -> Page:
@@ -35,23 +52,9 @@ def limits(calls: Calls, asked: Asked, visitor: Visitor) -> Page:
     request = quota_pb2.ListUsagesRequest(
         page_size=ROWS, page_token=asked["token"], tenant=asked["tenant"] or _EVERYBODY
     )
-    fields = [_tenant(asked)]
-    try:
-        answer = quota_pb2.ListUsagesResponse
-        found = calls.call(request, answer, visitor)
-    except CallFailed as failed:
-        return _failed("Limits", fields, failed)
-    head = ("limit", "use", "used", "under way", "in doubt", "limit is", "shadow", "counted", "")
-    size = found.total_size if found.HasField("total_size") else None
-    table = Table(
-        "Limits and their use",
-        head,
-        [_usage(each) for each in found.usages],
-        "there are no limits",
-        _whole(size),
-        _following(asked, found.next_page_token),
+    return _LIMITS.page(
+        [_tenant(asked)], asked, lambda answer: calls.call(request, answer, visitor)
     )
-    return Page("Limits", [table], fields)
 
 
 def _usage(usage: quota_pb2.QuotaUsage) -> Sequence[Cell]:
@@ -84,23 +87,9 @@ def changes(calls: Calls, asked: Asked, visitor: Visitor) -> Page:
         states=[_UNKNOWN] if doubt else [],
     )
     states = Field("state", "State", asked["state"], "`unknown`: only those in doubt")
-    fields = [_tenant(asked), states]
-    try:
-        answer = quota_pb2.ListReservationsResponse
-        found = calls.call(request, answer, visitor)
-    except CallFailed as failed:
-        return _failed("Changes", fields, failed)
-    head = ("state", "tenant", "change", "begun", "request_id", "what to do", "id")
-    size = found.total_size if found.HasField("total_size") else None
-    table = Table(
-        "Changes under way and in doubt, the oldest first",
-        head,
-        [_change(each) for each in found.reservations],
-        "no change is under way",
-        _whole(size),
-        _following(asked, found.next_page_token),
+    return _CHANGES.page(
+        [_tenant(asked), states], asked, lambda answer: calls.call(request, answer, visitor)
     )
-    return Page("Changes", [table], fields)
 
 
 def _change(each: quota_pb2.Reservation) -> Sequence[Cell]:
@@ -123,3 +112,21 @@ def _advice(each: quota_pb2.Reservation) -> str:
         return "nothing: the gateway is finding out"
     release = f"cbrctl quotas release-reservation {each.id} --carried-out (or --no-carried-out)"
     return f"{each.undecided_reason} Look into CBR, then: {release}"
+
+
+_LIMITS: Final = _List(
+    "Limits",
+    "Limits and their use",
+    ("limit", "use", "used", "under way", "in doubt", "limit is", "shadow", "counted", ""),
+    "there are no limits",
+    quota_pb2.ListUsagesResponse,
+    lambda found: [_usage(each) for each in found.usages],
+)
+_CHANGES: Final = _List(
+    "Changes",
+    "Changes under way and in doubt, the oldest first",
+    ("state", "tenant", "change", "begun", "request_id", "what to do", "id"),
+    "no change is under way",
+    quota_pb2.ListReservationsResponse,
+    lambda found: [_change(each) for each in found.reservations],
+)
