@@ -11,7 +11,7 @@ from wsgiref.types import WSGIApplication
 from msgspec import Struct
 
 from gateway.admin.port import METRICS, VERSION, admin_port
-from gateway.admin.probes import Check, Finding, Probes, store_answers
+from gateway.admin.probes import Check, Finding, Probes, configuration_in_use, store_answers
 from gateway.admin.version import version_page
 from gateway.audit.log import Audit
 from gateway.changes.ends import TaskEnd
@@ -214,9 +214,8 @@ def _checks(parts: Observables) -> dict[str, Check]:
         return Finding(good=on, text="" if on else "draining")
 
     async def configuration() -> Finding:
-        kept = parts.reloader is not None and parts.reloader.refused
-        version = f"version {parts.current.snapshot.version}"
-        return Finding(good=True, text=version + ", since the last reload was refused" * kept)
+        refused = parts.reloader is not None and parts.reloader.refused
+        return configuration_in_use(parts.current.snapshot.version, refused=refused)
 
     async def recorded() -> Finding:
         trouble = parts.audit.trouble

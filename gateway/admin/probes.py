@@ -17,6 +17,7 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 from msgspec import Struct
 
 from gateway.admin.http import answer
+from gateway.background import on_loop
 from gateway.state import Store, StoreDown
 
 _ASKED_S: Final = 2.0
@@ -70,11 +71,9 @@ class Probes(Struct, frozen=True):
         """What each check has found; asked in a thread."""
         if not self.live():
             return {LOOP: Finding(good=False, text="it stands still")}
-        asked = asyncio.run_coroutine_threadsafe(self._all(), self.loop)
         try:
-            return {LOOP: Finding(good=True), **asked.result(_ASKED_S)}
+            return {LOOP: Finding(good=True), **on_loop(self.loop, self._all(), _ASKED_S)}
         except TimeoutError:
-            asked.cancel()
             return {LOOP: Finding(good=False, text=f"no answer within {_ASKED_S:g} s")}
 
     async def _all(self) -> dict[str, Finding]:
@@ -88,3 +87,9 @@ async def store_answers(store: Store) -> Finding:
     except StoreDown:
         return Finding(good=False, text="the store does not answer; the log has why")
     return Finding(good=True)
+
+
+def configuration_in_use(version: str, *, refused: bool) -> Finding:
+    """Good as long as there is one. `refused`: the last reload was, all or in part."""
+    kept = ", since the last reload was refused" if refused else ""
+    return Finding(good=True, text=f"version {version}{kept}")

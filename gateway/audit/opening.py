@@ -33,7 +33,7 @@ from gateway.audit.segments import segments
 from gateway.audit.settings import AuditSettings
 from gateway.audit.sinks import FileSink, Sink, StdoutSink
 from gateway.audit.writer import Refused, Writer
-from gateway.background import in_background
+from gateway.background import in_background, on_loop
 from gateway.renewal import Renewable
 from gateway.state import KeyValue, StoreDown
 
@@ -260,9 +260,7 @@ class _Files(Struct, frozen=True):
             if self.clocks is None:
                 return ()
             try:
-                return asyncio.run_coroutine_threadsafe(self.clocks(), loop).result(
-                    timeout=_CLOCKS_S
-                )
+                return on_loop(loop, self.clocks(), _CLOCKS_S)
             except TimeoutError:
                 return ()
 

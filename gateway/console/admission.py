@@ -21,6 +21,7 @@ from google.rpc import code_pb2
 from gateway.audit import events
 from gateway.audit.call_record import FLOOR, Activity, Caller, Declared
 from gateway.audit.log import Audit
+from gateway.background import on_loop
 from gateway.errors import GatewayError
 from gateway.ids import new_id
 from gateway.reasons import reason_name
@@ -82,11 +83,9 @@ class Admission:
         self._asked(self._identified(visitor))
 
     def _asked(self, work: Coroutine[Any, Any, Principal]) -> Principal:
-        asked = asyncio.run_coroutine_threadsafe(work, self.loop)
         try:
-            return asked.result(_WITHIN_S)
+            return on_loop(self.loop, work, _WITHIN_S)
         except TimeoutError:
-            asked.cancel()
             text = "The gateway is busy; reload the page."
             raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, text) from None
         except GatewayError as error:

@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar
 import grpc
 from google.protobuf.message import Message
 
+from gateway.background import on_loop
 from gateway.console.admission import Visitor
 from gateway.rpc.context import Metadata
 from gateway.rpc.dispatch import Routes
@@ -73,11 +74,10 @@ class Calls:
 
     def call(self, request: Message, answer: type[Answer], visitor: Visitor) -> Answer:
         """What the RPC of the request answers. Raises CallFailed."""
-        asked = asyncio.run_coroutine_threadsafe(self._call(request, visitor), self.loop)
+        called = self._call(request, visitor)
         try:
-            return answer.FromString(asked.result(_WITHIN_S + _SLACK_S))
+            return answer.FromString(on_loop(self.loop, called, _WITHIN_S + _SLACK_S))
         except TimeoutError:
-            asked.cancel()
             raise CallFailed("DEADLINE_EXCEEDED", "The gateway is busy; reload the page.") from None
 
     async def _call(self, request: Message, visitor: Visitor) -> bytes:

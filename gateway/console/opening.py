@@ -14,6 +14,7 @@ from gateway.audit.chain import Keys
 from gateway.audit.log import Audit
 from gateway.audit.record import Anchor
 from gateway.audit.settings import AuditSettings
+from gateway.background import on_loop
 from gateway.console.admission import Admission
 from gateway.console.calls import Calls
 from gateway.console.console import Console
@@ -65,7 +66,7 @@ def _audit(
 ) -> AuditFacts:
     def anchors() -> list[Anchor]:
         """Raises StoreDown and TimeoutError."""
-        stored = asyncio.run_coroutine_threadsafe(sources.anchors.all(), loop).result(_STORE_S)
+        stored = on_loop(loop, sources.anchors.all(), _STORE_S)
         filed = AnchorFile(settings.anchors).read() if settings.anchors is not None else []
         return [*anchors_in(stored.values()), *filed]
 

@@ -13,10 +13,10 @@ import structlog
 
 from gateway import telemetry
 from gateway.admin.port import METRICS, VERSION, admin_port
-from gateway.admin.probes import Check, Finding, Probes
+from gateway.admin.probes import Check, Finding, Probes, configuration_in_use
 from gateway.admin.version import version_page
 from gateway.app import PAGE_TOKEN_KEY_BYTES
-from gateway.background import in_background
+from gateway.background import in_background, on_loop
 from gateway.config import Config
 from gateway.metrics.merged import Metric
 from gateway.metrics.workers import Merged, WorkersParts
@@ -173,8 +173,7 @@ class _Parent:
             return Finding(good=count > 0 and not self.draining, text=text)
 
         async def configuration() -> Finding:
-            kept = ", since the last reload was refused" * self.reading.refused
-            return Finding(good=True, text=f"version {self.reading.version}{kept}")
+            return configuration_in_use(self.reading.version, refused=self.reading.refused)
 
         def of_workers(name: str) -> Check:
             return lambda: self.crew.check(name)
@@ -186,8 +185,7 @@ class _Parent:
         loop = asyncio.get_running_loop()
 
         def parts() -> Iterable[Sequence[Metric]]:
-            asked = asyncio.run_coroutine_threadsafe(self.crew.samples(), loop)
-            return asked.result(_SCRAPE_S)
+            return on_loop(loop, self.crew.samples(), _SCRAPE_S)
 
         own = WorkersParts(
             serving=lambda: self.crew.serving,
