@@ -67,26 +67,17 @@ class DryRun(Struct, frozen=True):
                 body=sent.body.decode(),
             )
         )
-        current = await self.preconditions.shown(change)
-        shown = await self._allowed(change)
-        told.warnings.extend(dict.fromkeys(_warnings([current, *shown] if current else shown)))
-        await self.preconditions.check(change)
+        reads = ProjectReads(self.reader, change.scope.project)
+        current = await self.preconditions.shown(change, reads)
+        await _check(change, reads)
+        told.warnings.extend(_warnings(reads.shown))
+        await self.preconditions.check(change, reads)
         told.losses.extend(loss_shown(each) for each in change.losses)
         told.limits.extend(await self._limits(change, deadline))
         told.running_task_ids.extend(await self._running(change))
         if (price := change.binding.traits.price) is not None:
             told.price_class.CopyFrom(price(change.request, getattr(current, "vault", None)))
         return told
-
-    async def _allowed(self, change: Change) -> list[Message]:
-        """The objects that were looked at. Raises what CBR would answer, as far as they show it."""
-        reads = ProjectReads(self.reader, change.scope.project)
-        refused = change.binding.traits.refused
-        found = await refused(change.request, reads) if refused is not None else None
-        if found is not None:
-            error = UpstreamError(400, found.code, found.parameter)
-            raise end_errors.refused(change.binding, change.request, error, UpstreamFacts())
-        return reads.shown
 
     def _as_sent(self, change: Change) -> Message:
         request = masked(change.request)
@@ -155,6 +146,15 @@ def _use(key: str, amount: int, applied: Applied, asked: Asked) -> types_pb2.Lim
         use.used_before = used.committed + used.reserved
         use.used_after = max(use.used_before + amount, 0)
     return use
+
+
+async def _check(change: Change, reads: ProjectReads) -> None:
+    """Raises what CBR would answer, as far as the objects show it."""
+    refused = change.binding.traits.refused
+    found = await refused(change.request, reads) if refused is not None else None
+    if found is not None:
+        error = UpstreamError(400, found.code, found.parameter)
+        raise end_errors.refused(change.binding, change.request, error, UpstreamFacts())
 
 
 def _warnings(shown: Iterable[Any]) -> Iterator[str]:

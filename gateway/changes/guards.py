@@ -21,7 +21,7 @@ from gateway.errors import GatewayError, Resource, Violation
 from gateway.reasons import Reason, reason_name
 from gateway.upstream.look import Look
 from gateway.upstream.losses import AnyLosing, Guard, Loss, amount
-from gateway.upstream.reader import ProjectReads, UpstreamReader
+from gateway.upstream.reader import UpstreamReader
 from gateway.upstream.rows import row_id
 
 _MAX_IDS: Final = 1000
@@ -77,7 +77,7 @@ class Guards(Struct, frozen=True):
 
     reader: UpstreamReader
 
-    async def check(self, change: Change) -> None:
+    async def check(self, change: Change, look: Look) -> None:
         """Notes what the change destroys. Raises GatewayError where a guard is against it."""
         losing = change.binding.traits.losing
         if losing is None:
@@ -89,8 +89,7 @@ class Guards(Struct, frozen=True):
         asks = mode == "refuse" or (mode == "force" and (not forced or young_s > 0))
         try:
             async with asyncio.timeout(None if asks else _NOTING_S):
-                reads = ProjectReads(self.reader, change.scope.project)
-                loss = await _loss(losing, change.request, reads)
+                loss = await _loss(losing, change.request, look)
         except (GatewayError, TimeoutError) as error:
             if guard is not None and asks and isinstance(error, GatewayError):
                 raise _unseen(error, guard) from None

@@ -15,7 +15,7 @@ from gateway.changes.unmarked import clear
 from gateway.errors import GatewayError, Resource
 from gateway.upstream import etags
 from gateway.upstream.read_back import read_request
-from gateway.upstream.reader import UpstreamReader
+from gateway.upstream.reader import ProjectReads, UpstreamReader
 
 
 class Preconditions(Struct, frozen=True):
@@ -30,15 +30,15 @@ class Preconditions(Struct, frozen=True):
         takes = etags.FIELD in request.DESCRIPTOR.fields_by_name
         if change.binding.traits.losing is None and not (takes and request.etag):
             return None
-        return lambda: self.check(change)
+        return lambda: self.check(change, ProjectReads(self.reader, change.scope.project))
 
-    async def check(self, change: Change) -> None:
+    async def check(self, change: Change, reads: ProjectReads) -> None:
         """Raises GatewayError."""
         if getattr(change.request, etags.FIELD, ""):
-            _compare(change, await self.shown(change))
-        await self.guards.check(change)
+            _compare(change, await self.shown(change, reads))
+        await self.guards.check(change, reads)
 
-    async def shown(self, change: Change) -> Message | None:
+    async def shown(self, change: Change, reads: ProjectReads) -> Message | None:
         """What CBR shows of the object that a change is made to; None: no read shows it alone.
 
         Raises one of the NOT_FOUND reasons.
@@ -47,7 +47,7 @@ class Preconditions(Struct, frozen=True):
         if asked is None:
             return None
         response = self.reader.catalog.asked_by(asked).response_type
-        return await self.reader.answer(asked, response, change.scope.project)
+        return await reads.answer(asked, response)
 
     def _read_of(self, change: Change) -> Message | None:
         binding, traits = change.binding, change.binding.traits

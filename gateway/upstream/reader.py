@@ -1,7 +1,7 @@
 """What exists upstream, read through the gateway's own client: whole lists, or an error."""
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any, Final, TypeVar
 
 from cbrgateway.v1 import errors_pb2, task_pb2
@@ -156,15 +156,23 @@ class UpstreamReader:
 
 
 class ProjectReads(Struct, frozen=True):
-    """The reads of one project, as traits ask for them (look.py). Remembers objects in `shown`."""
+    """The reads for one change, as traits ask for them (look.py): each object is read once."""
 
     reader: UpstreamReader
     project: str
-    shown: list[Message] = field(default_factory=list)
+    _shown: dict[Hashable, Message] = field(default_factory=dict)
+
+    @property
+    def shown(self) -> list[Message]:
+        """The objects that were looked at."""
+        return [*self._shown.values()]
 
     async def answer(self, request: Message, response: type[Response]) -> Response:
-        found = await self.reader.answer(request, response, self.project)
-        self.shown.append(found)
+        name = _name("answer", request, self.project)
+        if name not in self._shown:
+            self._shown[name] = await self.reader.answer(request, response, self.project)
+        found = self._shown[name]
+        assert isinstance(found, response)
         return found
 
     async def rows(self, request: Message, row: type[Row]) -> list[Row]:

@@ -433,3 +433,16 @@ async def test_backups_that_would_go_sooner_are_told(payments):
     assert not isinstance(answer, Failure)
     (loss,) = answer.validation.losses
     assert list(loss.ids) == [backup.id]
+
+
+async def test_what_a_validation_looks_at_is_read_once(world, payments):
+    """The etag, the guard and CBR's own rules look at the policy; the request that is made ready
+    has read it twice, to see that it is there and to fill its definition up.
+    """
+    policy = await stage.policy(payments)
+    etag = (await payments("PolicyService/GetPolicy", {"policy_id": policy.id})).policy.etag
+    before = len(arrived(world, "PolicyService/GetPolicy"))
+    patch = {"operation_definition": {"max_backups": 1}}
+    wish = {"policy_id": policy.id, "etag": etag, "policy": patch}
+    await payments.ok("PolicyService/UpdatePolicy", wish | {"validate_only": True})
+    assert len(arrived(world, "PolicyService/GetPolicy")) - before == 1 + 2
