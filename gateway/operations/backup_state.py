@@ -7,7 +7,7 @@ from typing import Final
 from cbrgateway.v1 import backup_pb2, backup_share_pb2, types_pb2, vault_pb2
 
 from gateway.operations.reads import BACKUP
-from gateway.operations.vault_state import vault_of
+from gateway.operations.vault_state import backups_in, vault_of
 from gateway.upstream.look import Look, Refusal, refusal
 
 _SERVER: Final = "OS::Nova::Server"
@@ -139,9 +139,8 @@ async def expiring_sooner(
         until = datetime(day.year, day.month, day.day, tzinfo=zone).timestamp()
     except ValueError:
         return ()  # CBR refuses a day that there is not.
-    listed = backup_pb2.ListBackupsRequest(vault_id=request.vault_id)
     return [
         each
-        for each in await look.rows(listed, backup_pb2.Backup)
+        for each in await backups_in(look, request.vault_id)
         if not each.HasField("expire_time") or each.expire_time.ToSeconds() > until
     ]

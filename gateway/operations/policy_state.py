@@ -7,7 +7,7 @@ from typing import Final
 from cbrgateway.v1 import backup_pb2, policy_pb2, types_pb2, vault_pb2
 
 from gateway.operations.reads import POLICY
-from gateway.operations.vault_state import REPLICABLE, vault_of
+from gateway.operations.vault_state import REPLICABLE, backups_in, vault_of
 from gateway.upstream.look import Look, Refusal, refusal
 
 _MAX_POLICIES: Final = 32
@@ -54,8 +54,7 @@ async def no_longer_kept(
         return ()
     taken: defaultdict[tuple[str, str], list[backup_pb2.Backup]] = defaultdict(list)
     for vault in policy.associated_vaults:
-        listed = backup_pb2.ListBackupsRequest(vault_id=vault.vault_id)
-        for each in await look.rows(listed, backup_pb2.Backup):
+        for each in await backups_in(look, vault.vault_id):
             if each.scheduled_operation_id == policy.id:
                 taken[vault.vault_id, each.resource_id].append(each)
     for backups in taken.values():

@@ -128,9 +128,7 @@ DELETE_VAULT: Final = Traits[vault_pb2.DeleteVaultRequest, vault_pb2.DeleteVault
     losing=Losing[vault_pb2.DeleteVaultRequest, backup_pb2.Backup](
         guard=Guard.DELETE_VAULT,
         kind="backup",
-        lost=lambda request, look: look.rows(
-            backup_pb2.ListBackupsRequest(vault_id=request.vault_id), backup_pb2.Backup
-        ),
+        lost=lambda request, look: vault_state.backups_in(look, request.vault_id),
         made=lambda backup: backup.create_time,
     ),
     gone=_DELETED_VAULT,

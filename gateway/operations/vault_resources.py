@@ -93,8 +93,7 @@ def _removing(request: vault_pb2.RemoveVaultResourcesRequest, tasks: Sequence[Ta
 async def _backups_of(
     request: vault_pb2.RemoveVaultResourcesRequest, look: Look
 ) -> Sequence[backup_pb2.Backup]:
-    listed = backup_pb2.ListBackupsRequest(vault_id=request.vault_id)
-    backups = await look.rows(listed, backup_pb2.Backup)
+    backups = await vault_state.backups_in(look, request.vault_id)
     return [each for each in backups if each.resource_id in request.resource_ids]
 
 
