@@ -88,8 +88,10 @@ def shows_success(value: Json) -> bool:
     """
     if not isinstance(value, dict):
         return False
-    plain = (held for key, held in value.items() if not _is_wrapper(key) and isinstance(held, dict))
-    return orders.placed(value) or any(held.get("id") or held.get("agent_id") for held in plain)
+    objects = (
+        held for key, held in value.items() if isinstance(held, dict) and not _is_wrapper(key)
+    )
+    return orders.placed(value) or any(held.get("id") or held.get("agent_id") for held in objects)
 
 
 def _at_top(status: int, value: dict[str, Json]) -> UpstreamError | None:
@@ -158,7 +160,7 @@ def _is_failed_status(status: Json) -> bool:
 
 
 def _words(value: Iterable[str]) -> list[str]:
-    """Each as `plain` writes it."""
+    """Each as `plain` writes it, without a call for each: every change comes by here."""
     return [key.lower().replace("_", "") for key in value]
 
 
