@@ -49,16 +49,22 @@ def tasks_of(world):
     return list(world.emulator.state.world.tasks.log.values())
 
 
+async def resolved(seen):
+    """The submission once its tasks are known, whether they came before the stream or in it."""
+    while (
+        submission := await seen.until("submission", len(seen.of("submission")) or 1)
+    ).state != RESOLVED:
+        await seen.until("submission", len(seen.of("submission")) + 1)
+    return submission
+
+
 async def test_the_tasks_of_a_submission_are_told_as_they_are_found_until_all_have_ended(world):
     submission_id = await backup_begun(world)
     await backup_begun(world, 1)
     async with watching(
         world, filter={"submission_ids": [submission_id]}, end_when_all_terminal=True
     ) as seen:
-        while (
-            submission := await seen.until("submission", len(seen.of("submission")) or 1)
-        ).state != RESOLVED:
-            await seen.until("submission", len(seen.of("submission")) + 1)
+        submission = await resolved(seen)
         assert len(submission.task_ids) == 2
         for task in tasks_of(world):
             end_task(world, task)
@@ -128,8 +134,7 @@ async def test_waiting_for_a_submission_ends_when_all_of_its_tasks_have(world):
 async def test_lists_and_single_tasks_say_which_submission_started_them(world):
     submission_id = await backup_begun(world)
     async with watching(world, filter={"submission_ids": [submission_id]}) as seen:
-        await seen.until("update", 2)
-        task_id = seen.tasks("update")[0]
+        task_id = (await resolved(seen)).task_ids[0]
     payments = caller(world)
     assert (
         await payments.ok("TaskService/GetTask", {"task_id": task_id})
