@@ -25,6 +25,7 @@ from gateway.background import on_loop
 from gateway.errors import GatewayError
 from gateway.ids import new_id
 from gateway.reasons import reason_name
+from gateway.rpc.audited import caller_of
 from gateway.rpc.context import Metadata
 from gateway.rpc.identity import AUTHORIZATION, authenticate
 from gateway.rpc.peer import FORWARDED, Network, peer_of
@@ -140,13 +141,9 @@ class Admission:
 
     def _caller(self, visitor: Visitor, principal: Principal | None) -> Caller:
         peer = peer_of(visitor.peer, visitor.metadata, self.trusted)
-        return Caller(
-            ip=peer.ip,
-            port=peer.port,
-            via=peer.via,
-            tenant=principal.tenant.id if principal is not None else "",
-            principal=principal.id if principal is not None else "",
-            authentication=principal.recognised_by if principal is not None else "",
+        return caller_of(
+            peer,
+            principal,
             credential=self.audit.redactor.hashed(visitor.metadata[0][1]),
             decision="Allowed" if principal is not None else "Denied",
         )

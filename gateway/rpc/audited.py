@@ -34,6 +34,7 @@ from gateway.rpc.context import Context, Metadata
 from gateway.rpc.identity import AUTHORIZATION, CERTIFICATE, PROJECT
 from gateway.rpc.intended import Intended
 from gateway.rpc.peer import Network, Peer, peer_of
+from gateway.tenants import Principal
 from gateway.upstream.change_observer import ChangeObserver, ChangeResult
 from gateway.upstream.declaration import Binding
 
@@ -275,13 +276,9 @@ class Trail(Struct):
         peer, credential = self._shown()
         principal, project = call.principal, call.project
         decision = "Denied" if self._failure().denied else "Allowed" if project is not None else ""
-        return Caller(
-            ip=peer.ip,
-            port=peer.port,
-            via=peer.via,
-            tenant=principal.tenant.id if principal is not None else "",
-            principal=principal.id if principal is not None else "",
-            authentication=principal.recognised_by if principal is not None else "",
+        return caller_of(
+            peer,
+            principal,
             credential=credential,
             project=(
                 project.id
@@ -344,6 +341,19 @@ def _of_skipped(skipped: Sequence[Any], state: int) -> LeftOut | None:
         count=len(skipped),
         uids=tuple(each.id for each in skipped[:_MAX_RESOURCES]),
         all=state == types_pb2.SUBMISSION_STATE_NOT_STARTED,
+    )
+
+
+def caller_of(peer: Peer, principal: Principal | None, **known: str) -> Caller:
+    """Who calls from where; None: nobody that is known. `known`: the other fields."""
+    return Caller(
+        ip=peer.ip,
+        port=peer.port,
+        via=peer.via,
+        tenant=principal.tenant.id if principal is not None else "",
+        principal=principal.id if principal is not None else "",
+        authentication=principal.recognised_by if principal is not None else "",
+        **known,
     )
 
 

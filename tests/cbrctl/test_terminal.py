@@ -139,10 +139,8 @@ def test_an_interrupt_is_no_trace(terminal, vault):
     assert "Traceback" not in asked.shown + watching.shown
 
 
-def test_a_reader_that_leaves_early_is_no_error(environ, ok, vault):
-    """`head` has gone before the rest is written: more than a pipe holds."""
-    script = f"'{PROGRAM}' explain VaultStatus | head -n 1; '{PROGRAM}' vaults list | head -n 1"
-    done = subprocess.run(
+def in_bash(environ, script):
+    return subprocess.run(
         ["bash", "-c", script],
         env=environ,
         capture_output=True,
@@ -150,39 +148,26 @@ def test_a_reader_that_leaves_early_is_no_error(environ, ok, vault):
         timeout=100,
         check=False,
     )
+
+
+def test_a_reader_that_leaves_early_is_no_error(environ, ok, vault):
+    """`head` has gone before the rest is written: more than a pipe holds."""
+    script = f"'{PROGRAM}' explain VaultStatus | head -n 1; '{PROGRAM}' vaults list | head -n 1"
+    done = in_bash(environ, script)
     assert done.stderr == ""
     assert done.stdout.splitlines()[0].startswith("VaultStatus")
-    closed = subprocess.run(
-        ["bash", "-c", f"'{PROGRAM}' vaults list >&-"],
-        env=environ,
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
+    closed = in_bash(environ, f"'{PROGRAM}' vaults list >&-")
     assert "Traceback" not in closed.stderr
-
-
-def exit_code(environ, words):
-    """Of the first command of the pipe."""
-    script = f"'{PROGRAM}' {words}; exit ${{PIPESTATUS[0]}}"
-    return subprocess.run(["bash", "-c", script], env=environ, timeout=100, check=False).returncode
 
 
 @pytest.mark.parametrize("words", ["--help", "explain VaultStatus", "vaults list", "quota -o json"])
 def test_output_that_goes_nowhere_is_not_work_that_ended_badly(environ, vault, words):
-    assert exit_code(environ, f"{words} | true") == 141
+    script = f"'{PROGRAM}' {words} | true; exit ${{PIPESTATUS[0]}}"
+    assert in_bash(environ, script).returncode == 141
 
 
 def test_output_without_room_is_told(environ, vault):
-    done = subprocess.run(
-        ["bash", "-c", f"'{PROGRAM}' vaults list > /dev/full"],
-        env=environ,
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
+    done = in_bash(environ, f"'{PROGRAM}' vaults list > /dev/full")
     assert done.returncode == 1
     assert done.stderr == "Error: The output cannot be written: no space is left.\n"
 
