@@ -23,6 +23,28 @@ enum class Prefetch { kNo, kYes };
 /// The field of a page with its rows: of the repeated fields of messages the one with the lowest number. Throws std::invalid_argument if there is none.
 const google::protobuf::FieldDescriptor& RowsField(const google::protobuf::Descriptor& page);
 
+/// Goes once through what a range Advances to, and is Current then.
+template <class Range, class Value>
+class Once {
+ public:
+  using iterator_concept = std::input_iterator_tag;
+  using difference_type = std::ptrdiff_t;
+  using value_type = Value;
+
+  explicit Once(Range* range) : range_(range) { ++*this; }
+  const Value& operator*() const { return range_->Current(); }
+  Once& operator++() {
+    over_ = !range_->Advance();
+    return *this;
+  }
+  void operator++(int) { ++*this; }
+  bool operator==(std::default_sentinel_t) const { return over_; }
+
+ private:
+  Range* range_;
+  bool over_ = false;
+};
+
 /// The answers of a list, one after the other, to be gone through once. They have what a list tells beside its rows, such as `total_size`,
 /// `unreadable_rows` or `coverage`. One is held at a time, with Prefetch::kYes two. Throws Error where a call fails.
 ///
@@ -67,30 +89,16 @@ class Pages {
     return true;
   }
 
-  class Iterator {
-   public:
-    using iterator_concept = std::input_iterator_tag;
-    using difference_type = std::ptrdiff_t;
-    using value_type = Response;
-
-    explicit Iterator(Pages* pages) : pages_(pages) { ++*this; }
-    const Response& operator*() const { return pages_->page_; }
-    Iterator& operator++() {
-      over_ = !pages_->Next(&pages_->page_);
-      return *this;
-    }
-    void operator++(int) { ++*this; }
-    bool operator==(std::default_sentinel_t) const { return over_; }
-
-   private:
-    Pages* pages_;
-    bool over_ = false;
-  };
-
+  using Iterator = Once<Pages, Response>;
   Iterator begin() { return Iterator(this); }
   std::default_sentinel_t end() { return {}; }
 
  private:
+  friend Iterator;
+
+  const Response& Current() const { return page_; }
+  bool Advance() { return Next(&page_); }
+
   std::shared_ptr<grpc::ClientContext> NewContext() { return context_ = std::make_shared<grpc::ClientContext>(); }
 
   Response Ask(const Request& request, const std::shared_ptr<grpc::ClientContext>& context) {
@@ -124,30 +132,13 @@ class RowRange {
     }
   }
 
-  class Iterator {
-   public:
-    using iterator_concept = std::input_iterator_tag;
-    using difference_type = std::ptrdiff_t;
-    using value_type = Row;
-
-    explicit Iterator(RowRange* rows) : rows_(rows) { ++*this; }
-    const Row& operator*() const { return rows_->Current(); }
-    Iterator& operator++() {
-      over_ = !rows_->Advance();
-      return *this;
-    }
-    void operator++(int) { ++*this; }
-    bool operator==(std::default_sentinel_t) const { return over_; }
-
-   private:
-    RowRange* rows_;
-    bool over_ = false;
-  };
-
+  using Iterator = Once<RowRange, Row>;
   Iterator begin() { return Iterator(this); }
   std::default_sentinel_t end() { return {}; }
 
  private:
+  friend Iterator;
+
   const Row& Current() const { return static_cast<const Row&>(page_.GetReflection()->GetRepeatedMessage(page_, &field_, index_)); }
 
   bool Advance() {
