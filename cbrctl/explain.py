@@ -91,8 +91,8 @@ def _described(name: str, at: Mapping[str, Any]) -> Iterator[str]:
     yield f"{name}{' (enum)' if 'values' in at else ''}"
     if at["help"]:
         yield _wrapped(at["help"], "  ")
-    for value, text in at.get("values", {}).items():
-        yield f"\n  {value}\n{_wrapped(text, '      ')}"
+    for word, value in (index.words(name) if "values" in at else {}).items():
+        yield f"\n  {word} ({value})\n{_wrapped(at['values'][value], '      ')}"
     for field, facts in at.get("fields", {}).items():
         yield f"\n  {field}: {_type(facts)}\n{_wrapped(facts['help'], '      ')}"
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from cbrctl import values
+
 _HERE: Final = Path(__file__).parent
 
 
@@ -91,6 +93,12 @@ def messages() -> Mapping[str, Any]:
     """The messages and enums by name, with their comments."""
     found: Mapping[str, Any] = json.loads((_HERE / "messages.json").read_text("utf-8"))
     return found
+
+
+def words(enum: str) -> Mapping[str, str]:
+    """The values of an enum by their short words."""
+    known = messages()[enum]["values"]
+    return values.words(known, next(iter(known)).removesuffix("UNSPECIFIED"))
 
 
 def groups() -> Mapping[str, str]:

@@ -8,7 +8,6 @@ from google.protobuf import descriptor_pb2, json_format
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
-from cbrctl.checked import wrong
 from cbrctl.transport import Data
 
 PACKAGE: Final = "cbrgateway.v1"
@@ -36,8 +35,7 @@ def prepared(rpc: str, request: Data) -> Prepared:
     try:
         json_format.ParseDict(dict(request), message)
     except json_format.ParseError as error:
-        problems = [*wrong(request, declared.input_type.name)] or [str(error)]
-        raise ValueError("\n  ".join(("The request cannot be sent:", *problems))) from error
+        raise ValueError(f"The request cannot be sent: {error}") from error
     return Prepared(
         module,
         message,

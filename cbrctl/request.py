@@ -2,13 +2,15 @@
 
 import sys
 from collections.abc import Mapping, Sequence
-from itertools import islice
+from copy import deepcopy
 from pathlib import Path
 from typing import Any, Final
 
 from cbrctl import names
+from cbrctl.cells import at
 from cbrctl.failures import USAGE, Failed
 from cbrctl.index import Given, Verb
+from cbrctl.reading import read
 from cbrctl.transport import Transport
 
 _MOST_PROBLEMS: Final = 20
@@ -20,14 +22,17 @@ def parameter(given: Given) -> str:
 
 
 def built(verb: Verb, typed: Mapping[str, Any], file: Path | None) -> dict[str, Any]:
-    """The request. Raises Failed for a file that cannot be used, and for an argument that is
-    missing.
+    """The request: what flags say goes over what the file says. Raises Failed for what cannot be
+    read, and for an argument that is missing.
     """
     request = from_file(file, verb.request) if file else {}
-    for given in (*verb.arguments, *verb.flags):
-        value = typed.get(parameter(given))
-        if value is not None and value != ():
-            _put(request, given.path, [*value] if given.many else value)
+    written: dict[str, Any] = {}
+    given = [each for each in _fields(verb) if _is_set(typed.get(parameter(each)))]
+    for each in given:
+        _put(written, each.path, typed[parameter(each)])
+    read_here = _read(written, verb.request, "The request cannot be sent:")
+    for each in given:
+        _put(request, each.path, at(read_here, each.path))
     missing = [each.name for each in verb.arguments if each.path[0] not in request]
     if missing:
         raise Failed(
@@ -38,23 +43,20 @@ def built(verb: Verb, typed: Mapping[str, Any], file: Path | None) -> dict[str, 
     return request
 
 
-def with_ids(
-    verb: Verb, request: dict[str, Any], typed: Mapping[str, Any], transport: Transport
-) -> None:
-    """Puts ids in the place of names that were typed."""
-    for given in (*verb.arguments, *verb.flags):
-        value = typed.get(parameter(given))
-        if not given.group or value in {None, ()}:
-            continue
-        found = [names.resolved(transport, given.group, each) for each in _listed(given, value)]
-        _put(request, given.path, found if given.many else found[0])
+def with_ids(verb: Verb, request: Mapping[str, Any], transport: Transport) -> dict[str, Any]:
+    """The request with ids in the place of names."""
+    made = deepcopy(dict(request))
+    for given in _fields(verb):
+        value = at(made, given.path)
+        if given.group and value is not None:
+            found = [names.resolved(transport, given.group, each) for each in _listed(given, value)]
+            _put(made, given.path, found if given.many else found[0])
+    return made
 
 
 def from_file(path: Path, message: str) -> dict[str, Any]:
     """The request in a YAML or JSON file; `-` is standard input."""
     import yaml
-
-    from cbrctl.checked import wrong
 
     class Loader(yaml.SafeLoader):
         """Times and days stay text, as requests want them."""
@@ -72,9 +74,24 @@ def from_file(path: Path, message: str) -> dict[str, Any]:
         raise Failed(f"{path} is not YAML: {' '.join(str(error).split())}", USAGE) from error
     if not isinstance(found, dict):
         raise Failed(f"{path} must hold the fields of one request, as `name: value`.", USAGE)
-    if problems := list(islice(wrong(found, message), _MOST_PROBLEMS)):
-        raise Failed("\n  ".join((f"{path} cannot be sent:", *problems)), USAGE)
+    return _read(found, message, f"{path} cannot be sent:")
+
+
+def _read(written: Mapping[Any, Any], message: str, otherwise: str) -> dict[str, Any]:
+    if not written:
+        return {}
+    found, problems = read(written, message)
+    if problems:
+        raise Failed("\n  ".join((otherwise, *problems[:_MOST_PROBLEMS])), USAGE)
     return found
+
+
+def _is_set(value: object) -> bool:
+    return value is not None and value != ()
+
+
+def _fields(verb: Verb) -> Sequence[Given]:
+    return (*verb.arguments, *verb.flags)
 
 
 def _listed(given: Given, value: Any) -> Sequence[str]:  # noqa: ANN401 - one or several
@@ -83,8 +100,5 @@ def _listed(given: Given, value: Any) -> Sequence[str]:  # noqa: ANN401 - one or
 
 def _put(request: dict[str, Any], path: Sequence[str], value: object) -> None:
     for part in path[:-1]:
-        inside = request.setdefault(part, {})
-        if not isinstance(inside, dict):
-            raise Failed(f"{part} in the file must hold fields, as `name: value`.", USAGE)
-        request = inside
+        request = request.setdefault(part, {})
     request[path[-1]] = value

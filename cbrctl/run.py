@@ -44,22 +44,21 @@ def run(verb: Verb, typed: Mapping[str, Any], how: How) -> None:
     request = built(verb, typed, how.file)
     if not (verb.pages or verb.stream):
         with reached(how.context, verb) as transport:
-            with_ids(verb, request, typed, transport)
-            carry_out(verb, request, how, transport)
+            carry_out(verb, with_ids(verb, request, transport), how, transport)
         return
     with _told() as missing:
         if verb.stream:
-            _show_stream(verb, request, typed, how, missing)
+            _show_stream(verb, request, how, missing)
         elif request.get(_FORMAT):
             _show_documents(verb, request, how, missing)
         else:
-            rows = _everywhere(verb, request, typed, how, missing)
+            rows = _everywhere(verb, request, how, missing)
             output.show_list(_asked_for(request, how), islice(rows, how.limit))
 
 
 def _asked_for(request: Mapping[str, Any], how: How) -> Look:
     """What is shown of each row, which has nothing where a read mask does not ask for it."""
-    mask = request.get("read_mask") or request.get("readMask") or "*"
+    mask = request.get("read_mask") or "*"
     if mask == "*":
         return how.look
     return masked(how.look, f"project_id,{mask}" if how.all_projects else mask)
@@ -76,12 +75,9 @@ def _told() -> Iterator[LeftOut]:
     missing.end()
 
 
-def _show_stream(
-    verb: Verb, request: dict[str, Any], typed: Mapping[str, Any], how: How, missing: LeftOut
-) -> None:
+def _show_stream(verb: Verb, request: dict[str, Any], how: How, missing: LeftOut) -> None:
     with reached(how.context, verb) as transport:
-        with_ids(verb, request, typed, transport)
-        heard = _heard(transport.stream(verb.rpc, request), missing)
+        heard = _heard(transport.stream(verb.rpc, with_ids(verb, request, transport)), missing)
         inside = (row for each in heard for row in _objects(verb, each))
         by_row = verb.many and how.look.by_row
         output.show_list(how.look, inside if by_row else heard)
@@ -90,7 +86,8 @@ def _show_stream(
 def _show_documents(verb: Verb, request: dict[str, Any], how: How, missing: LeftOut) -> None:
     """What the gateway has written in the form that was asked for, or the rows if it was that."""
     with reached(how.context, verb) as transport:
-        for page in names.pages(transport, verb, request, missing, deadline_s=how.deadline_s):
+        asked = with_ids(verb, request, transport)
+        for page in names.pages(transport, verb, asked, missing, deadline_s=how.deadline_s):
             if page[verb.rows]:
                 output.show_list(how.look, page[verb.rows])
             else:
@@ -174,16 +171,16 @@ def reached(context: Context, verb: Verb | None = None) -> Iterator[Transport]:
 
 
 def _everywhere(
-    verb: Verb, request: dict[str, Any], typed: Mapping[str, Any], how: How, missing: LeftOut
+    verb: Verb, request: dict[str, Any], how: How, missing: LeftOut
 ) -> Iterator[dict[str, Any]]:
     """The rows of a list, in the project or in all of them."""
     if not how.all_projects:
-        yield from _listed(verb, request, typed, how, how.context, missing=missing)
+        yield from _listed(verb, request, how, how.context, missing)
         return
     for project in _projects(how.context):
         inside = how.context.in_project(project)
         try:
-            for row in _listed(verb, dict(request), typed, how, inside, missing=missing):
+            for row in _listed(verb, request, how, inside, missing):
                 yield {"project_id": project, **row}
         except Failed as failure:
             missing.add(f"project {project}: {failure.message}")
@@ -197,19 +194,13 @@ def _projects(context: Context) -> list[str]:
 
 
 def _listed(
-    verb: Verb,
-    request: dict[str, Any],
-    typed: Mapping[str, Any],
-    how: How,
-    context: Context,
-    *,
-    missing: LeftOut,
+    verb: Verb, request: dict[str, Any], how: How, context: Context, missing: LeftOut
 ) -> Iterator[dict[str, Any]]:
     with reached(context, verb) as transport:
-        with_ids(verb, request, typed, transport)
+        asked = with_ids(verb, request, transport)
         size = min(how.limit or names.PAGE, names.PAGE)
         yield from names.rows(
-            transport, verb, request, missing, page_size=size, deadline_s=how.deadline_s
+            transport, verb, asked, missing, page_size=size, deadline_s=how.deadline_s
         )
 
 

@@ -3,18 +3,25 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from cbrctl import index
+from cbrctl import index, values
 
 _SCALARS: Final[Mapping[str, Mapping[str, Any]]] = {
     "string": {"type": "string"},
     "bool": {"type": "boolean"},
-    "int": {"type": ["integer", "string"]},
+    "int": {"type": ["integer", "string"], "pattern": "^-?[0-9]+$"},
     "number": {"type": "number"},
-    "Timestamp": {"type": "string", "format": "date-time"},
-    "Duration": {"type": "string", "pattern": r"^-?[0-9]+(\.[0-9]+)?s$"},
-    "FieldMask": {"type": "string"},
+    "Timestamp": {"type": "string", "anyOf": [{"format": "date-time"}, {"format": "date"}]},
+    "Date": {"type": "string", "format": "date"},
+    "Duration": {
+        "type": ["string", "number"],
+        "pattern": f"^{values.DURATION}$",
+        "minLength": 1,
+        "minimum": 0,
+    },
+    "FieldMask": {"type": "string", "pattern": f"^({values.MASK})$"},
 }
-"""What else there is may be anything."""
+"""What `cbrctl.reading` takes of each, in the form that is offered first. What else there is may be
+anything."""
 
 
 def schema(message: str) -> dict[str, Any]:
@@ -26,7 +33,7 @@ def schema(message: str) -> dict[str, Any]:
         if name in found:
             continue
         known = index.messages()[name]
-        found[name] = _definition(known)
+        found[name] = _definition(name, known)
         waiting += [
             field["type"]
             for field in known.get("fields", {}).values()
@@ -39,14 +46,15 @@ def schema(message: str) -> dict[str, Any]:
     }
 
 
-def _definition(known: Mapping[str, Any]) -> dict[str, Any]:
+def _definition(name: str, known: Mapping[str, Any]) -> dict[str, Any]:
     if "values" in known:
-        return {"description": known["help"], "enum": list(known["values"])}
+        offered = values.told(index.words(name))
+        return {"description": known["help"], "enum": [*offered, *known["values"]]}
     return {
         "type": "object",
         "description": known["help"],
         "additionalProperties": False,
-        "properties": {name: _property(field) for name, field in known["fields"].items()},
+        "properties": {key: _property(field) for key, field in known["fields"].items()},
     }
 
 

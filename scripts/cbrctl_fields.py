@@ -8,6 +8,7 @@ from buf.validate import validate_pb2
 from cbrgateway.v1 import options_pb2
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
+from cbrctl.values import told, words
 from gateway.upstream import codec
 from gateway.upstream.reference import allowed_values
 
@@ -91,12 +92,8 @@ def _described(
     if group and refers != "REFERS_DESTINATION_VAULT":
         found["group"] = group
     if field.enum_type is not None:
-        prefix = _prefix(field)
-        found["choices"] = {
-            name.removeprefix(prefix).lower().replace("_", "-"): name
-            for name in allowed_values(field)
-            if not name.endswith("_OTHER")
-        }
+        allowed = words(allowed_values(field), _prefix(field))
+        found["choices"] = {each: allowed[each] for each in told(allowed)}
     return found
 
 

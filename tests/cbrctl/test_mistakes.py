@@ -101,7 +101,9 @@ AT_A_TERMINAL = {
         "Look whether the gateway is at {silent}",
         "--deadline SECONDS",
     ),
-    "unknown word": case(("vaults", "list", "--status", "well"), 2, "is none of available"),
+    "unknown word": case(
+        ("vaults", "list", "--status", "well"), 2, "'well' must be one of available"
+    ),
     "unknown command": case(("vaults", "lst"), 2, "No such command 'lst'", "--help"),
 }
 
