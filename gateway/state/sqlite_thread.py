@@ -5,6 +5,7 @@ that wait together share one commit.
 import asyncio
 import concurrent.futures
 import contextlib
+import os
 import queue
 import sqlite3
 import threading
@@ -18,6 +19,7 @@ from gateway.state.timeouts import set_in_time
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
+Identity = tuple[tuple[int, int] | None, ...]
 
 _GROUP: Final = 64
 _HELD: Final = (
@@ -42,7 +44,9 @@ class _Ended(Struct, frozen=True):
 
 
 class SqlThread:
-    """Runs jobs in turn, each as one transaction: its effect is on the disk before its answer."""
+    """Runs jobs in turn, each as one transaction: its effect is on the disk before its answer, in
+    the file that the next process will find.
+    """
 
     def __init__(self, path: str, prepare: Work[None], timeout_s: float) -> None:
         self._path = path
@@ -89,12 +93,23 @@ class SqlThread:
         except sqlite3.Error as error:
             self._opened.set_exception(error)
             return
+        opened = _identity(self._path)
         self._opened.set_result(None)
         while group := self._next_group():
-            _tell(_run_group(db, group))
+            if _identity(self._path) == opened:
+                _tell(_run_group(db, group))
+            else:
+                _tell([_Ended(job, error=self._moved()) for job in group])
         db.close()
         while job := self._left_over():
             _tell([_Ended(job, error=StoreDown("the store is closed"))])
+
+    def _moved(self) -> StoreDown:
+        """What is written to a file without a name is lost with this process."""
+        return StoreDown(
+            f"the file {self._path} was removed or replaced while it was in use. Put it back with"
+            " its -wal; or restart the gateway, which then knows nothing of earlier request_ids"
+        )
 
     def _next_group(self) -> list[_Job]:
         """Waits for a job and takes what else is there; empty at the end."""
@@ -115,6 +130,19 @@ class SqlThread:
             if job := self._jobs.get():
                 return job
         return None
+
+
+def _identity(path: str) -> Identity:
+    """Which files the names of a database and of its log lead to now."""
+    found: list[tuple[int, int] | None] = []
+    for name in (path, f"{path}-wal"):
+        try:
+            known = os.stat(name)  # noqa: PTH116 - before every commit
+        except OSError:
+            found.append(None)
+        else:
+            found.append((known.st_dev, known.st_ino))
+    return tuple(found)
 
 
 def _run_group(db: sqlite3.Connection, group: list[_Job]) -> list[_Ended]:

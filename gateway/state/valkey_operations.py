@@ -119,6 +119,8 @@ class ValkeyOperations:
             ),
             later,
             most,
+            # One may have been settled since the index was read.
+            lambda found: found.state in OPEN,
         )
 
     async def committed_within(self, seconds: float) -> list[OperationView]:
@@ -157,20 +159,23 @@ class ValkeyOperations:
         index: Callable[..., Awaitable[Any]],
         belongs: Callable[[tuple[float, str]], bool],
         most: int,
+        wanted: Callable[[OperationView], bool] = lambda _: True,
     ) -> list[OperationView]:
-        """The first operations of an index that belong to a part of it.
+        """The first operations of an index that belong to a part of it, of those that are wanted.
 
-        Some may have begun at the same moment, or be no longer kept.
+        Some may have begun at the same moment, be no longer kept, or have left the index since; so
+        each read is one of the whole part.
         """
-        found: list[OperationView] = []
-        start, some = 0, [(b"", 0.0)] * most
-        while len(found) < most == len(some):
-            some = await self._link.ask(functools.partial(index, start, most, withscores=True))
-            found += await self._views(
+        size = most + 1
+        while True:
+            some = await self._link.ask(functools.partial(index, 0, size, withscores=True))
+            there = await self._views(
                 [name for name, score in some if belongs((score, name.decode()))]
             )
-            start += most
-        return found[:most]
+            found = list(filter(wanted, there))[:most]
+            if len(found) == most or len(some) < size:
+                return found
+            size *= 2
 
     async def changes(self, topic: str, after: str) -> Changes:
         life, _, number = after.rpartition(" ")

@@ -1,6 +1,7 @@
 """What only the embedded store can meet: its file, its thread, its memory."""
 
 import asyncio
+import shutil
 import sqlite3
 import stat
 import threading
@@ -173,6 +174,56 @@ async def test_a_full_disk_is_down_and_heals(tmp_path):
             )
             == Admitted()
         )
+
+
+def removed(path):
+    path.unlink()
+
+
+def log_removed(path):
+    path.with_name("state.db-wal").unlink()
+
+
+def restored(path):
+    """As from a backup, in its place."""
+    shutil.copy(path, path.with_name("copy"))
+    path.with_name("copy").rename(path)
+
+
+def folder_emptied(path):
+    for file in list(path.parent.iterdir()):
+        file.unlink()
+
+
+@pytest.mark.parametrize("lose", [removed, log_removed, restored, folder_emptied])
+async def test_nothing_is_written_to_a_file_that_the_next_process_will_not_find(tmp_path, lose):
+    path = tmp_path / "state.db"
+    async with open_store(StoreSettings(path=path, timeout_s=5), SystemClock()) as store:
+        assert await store.operations.begin(operation("one", request_id="r")) == Admitted()
+        lose(path)
+        for _ in range(2):
+            with pytest.raises(StoreDown, match="was removed or replaced while it was in use"):
+                await store.operations.begin(operation("two"))
+    async with open_store(StoreSettings(path=path, timeout_s=5), SystemClock()) as store:
+        assert await store.operations.begin(operation("two")) == Admitted()
+
+
+@pytest.mark.parametrize("again", [False, True])
+async def test_a_file_that_was_put_back_is_used_again(tmp_path, again):
+    (tmp_path / "in").mkdir()
+    settings = StoreSettings(path=tmp_path / "in" / "state.db", timeout_s=5)
+    if again:
+        async with open_store(settings, SystemClock()) as store:
+            await store.life.epoch()
+    async with open_store(settings, SystemClock()) as store:
+        assert await store.operations.begin(operation("one", request_id="r")) == Admitted()
+        (tmp_path / "in").rename(tmp_path / "away")
+        with pytest.raises(StoreDown):
+            await store.operations.begin(operation("two"))
+        (tmp_path / "away").rename(tmp_path / "in")
+        assert await store.operations.begin(operation("two")) == Admitted()
+    async with open_store(settings, SystemClock()) as store:
+        assert [view.id for view in await store.operations.opened("", 9)] == ["one", "two"]
 
 
 def test_memory_follows_the_keys_in_use():

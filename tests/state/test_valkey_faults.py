@@ -17,6 +17,7 @@ from gateway.state import (
     Bucket,
     Charge,
     Leased,
+    OperationView,
     Refused,
     Slot,
     State,
@@ -250,3 +251,20 @@ async def test_a_process_that_stood_still_reads_the_answer_that_came_meanwhile(
         own_valkey.signal(signal.SIGCONT)
         time.sleep(1.1)  # noqa: ASYNC251 - the process itself, with its event loop
         assert await asked == Admitted()
+
+
+async def test_an_operation_that_ends_while_the_open_ones_are_listed_is_none_of_them(
+    store: Store,
+):
+    """The index is read before what it names, and is shorter then."""
+    for number in range(7):
+        await store.operations.begin(operation(f"op-{number}"))
+    views, ends = store.operations._views, iter([["op-0", "op-1"], ["op-2"]])
+
+    async def later(ids: list[bytes]) -> list[OperationView]:
+        for op_id in next(ends):
+            await store.operations.commit(op_id, None)
+        return await views(ids)
+
+    store.operations._views = later
+    assert [each.id for each in await store.operations.opened("", 3)] == ["op-3", "op-4", "op-5"]
