@@ -150,7 +150,7 @@ class App:
         return "".join(self.servers.addresses[1:])
 
 
-class Place(Struct, frozen=True):
+class ProcessRole(Struct, frozen=True):
     """Where a process stands among others.
 
     `worker`: its number, if it is one of several that share a port. `owner`: who has the store's
@@ -167,7 +167,7 @@ class Place(Struct, frozen=True):
         return self.worker is not None
 
 
-ALONE: Final = Place()
+ALONE: Final = ProcessRole()
 
 
 class _Way(Struct, frozen=True):
@@ -185,7 +185,7 @@ class _Way(Struct, frozen=True):
     snapshots: Snapshots
     read: Read
     current: Current
-    place: Place
+    role: ProcessRole
     observed: Observed
     renewable: list[Renewable]
     """Files of certificates that parts have read."""
@@ -209,7 +209,7 @@ class _Served(Struct, frozen=True):
 
 @contextlib.asynccontextmanager
 async def open_app(
-    config: Config, load: Callable[[], Config] | None = None, place: Place = ALONE
+    config: Config, load: Callable[[], Config] | None = None, role: ProcessRole = ALONE
 ) -> AsyncIterator[App]:
     """A running gateway.
 
@@ -221,7 +221,7 @@ async def open_app(
     async with contextlib.AsyncExitStack() as stack:
         observed = Observed(config)
         stack.push_async_callback(observed.aclose)
-        way = await _way(stack, config, observed, place)
+        way = await _way(stack, config, observed, role)
         store = await _store(stack, config, way)
         clocks = functools.partial(_clocks, way.client, store.life)
         opening = open_audit(config.audit, store.anchors, clocks, way.renewable.append)
@@ -254,7 +254,7 @@ async def open_app(
 
 
 async def _way(
-    stack: contextlib.AsyncExitStack, config: Config, observed: Observed, place: Place
+    stack: contextlib.AsyncExitStack, config: Config, observed: Observed, role: ProcessRole
 ) -> _Way:
     clock, catalog = SystemClock(), _catalog()
     transport = open_transport(config.upstream.transport)
@@ -263,7 +263,7 @@ async def _way(
     shares = Shares(transport, config.upstream.transport.max_connections)
     snapshots = Snapshots(transport, shares, breakers, clock, meter=observed.upstream)
     stack.push_async_callback(snapshots.aclose)
-    files = await in_background(lambda: place.key_files(config))
+    files = await in_background(lambda: role.key_files(config))
     current = Current(snapshots.build(config, files))
     key = _token_key(config)
     tokens = PageTokens(key, clock)
@@ -285,14 +285,14 @@ async def _way(
         snapshots=snapshots,
         read=(config, files),
         current=current,
-        place=place,
+        role=role,
         observed=observed,
         renewable=observed.certificates(),
     )
 
 
 async def _store(stack: contextlib.AsyncExitStack, config: Config, way: _Way) -> Store:
-    opened = open_store(config.state, way.clock, way.renewable.append, way.place.owner)
+    opened = open_store(config.state, way.clock, way.renewable.append, way.role.owner)
     return way.observed.measured(await stack.enter_async_context(opened))
 
 
@@ -379,7 +379,7 @@ def _servers(config: Config, way: _Way, serving: Serving, served: Routes) -> Ser
         config.upstream.transport.max_connections * len(config.upstream.regions),
         listeners=1 + by_http,
     )
-    shared = way.place.shared
+    shared = way.role.shared
     beside = _http(config, served, serving, room, shared=shared) if by_http else None
     bounds = Bounds(room, max(each.max_request_bytes for each in way.catalog))
     return Servers(
@@ -477,7 +477,7 @@ def _reloader(
         way.snapshots,
         way.current,
         take_over,
-        read_files=way.place.key_files,
+        read_files=way.role.key_files,
     )
     stack.push_async_callback(_ended, asyncio.create_task(reloader.run()))
     return reloader
@@ -635,7 +635,7 @@ def _submissions(config: Config, store: Store, way: _Way) -> tuple[Submissions, 
     def projects() -> Collection[str]:
         return way.current.snapshot.accounts.keys()
 
-    alone = config.state.kind == "sqlite" and way.place.owner is None
+    alone = config.state.kind == "sqlite" and way.role.owner is None
     heartbeat = Heartbeat(store.leases, way.clock, uuid.uuid4().hex, alone=alone)
     owners = TaskOwners()
     enricher = TaskEnricher(owners.of, _status)

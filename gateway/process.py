@@ -9,7 +9,7 @@ from typing import Any, Final
 import structlog
 
 from gateway import telemetry
-from gateway.app import ALONE, App, Place, open_app
+from gateway.app import ALONE, App, ProcessRole, open_app
 from gateway.config import Config
 from gateway.signals import Signals
 
@@ -74,7 +74,7 @@ async def serve(
     load: Callable[[], Config] | None = None,
     signals: Signals | None = None,
     *,
-    place: Place = ALONE,
+    role: ProcessRole = ALONE,
     wished: Callable[[Wishes], None] = lambda _: None,
 ) -> None:
     """Serves until SIGTERM or SIGINT, then drains; a second signal ends the draining.
@@ -85,14 +85,14 @@ async def serve(
     end this process, before it starts. With `load`, SIGHUP and changes in `tenants_dir`
     make it read the configuration anew; without it, SIGHUP ends only what has lost its terminal.
     """
-    telemetry.configure(config.log, worker=place.worker)
+    telemetry.configure(config.log, worker=role.worker)
     task = asyncio.current_task()
     assert task is not None
     wishes = Wishes(task)
     wished(wishes)
     with (signals or Signals()).heard_on(asyncio.get_running_loop(), wishes.end, wishes.reload):
         try:
-            async with open_app(config, load, place) as app:
+            async with open_app(config, load, role) as app:
                 wishes.started(app)
                 _tell(app, config)
                 if ready is not None:

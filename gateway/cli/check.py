@@ -91,7 +91,7 @@ def _check_online(config: "Config", layers: "Layers", catalog: "Catalog", within
     from gateway import telemetry
     from gateway.config import masking
     from gateway.survey.access import problems_of
-    from gateway.survey.projects import places
+    from gateway.survey.projects import entries
 
     # Whatever would be logged is among the problems.
     telemetry.configure(config.log.model_copy(update={"level": "error"}))
@@ -108,7 +108,7 @@ def _check_online(config: "Config", layers: "Layers", catalog: "Catalog", within
         raise click.ClickException(masking(layers).of("\n".join(reports)))
     click.echo(
         "OK: every credential is accepted, and vaults, policies and tasks can be listed in"
-        f" {_counted(len(places(config)), 'project')}"
+        f" {_counted(len(entries(config)), 'project')}"
     )
 
 

@@ -24,8 +24,8 @@ def _row(
     standing: Standing, backup: backup_pb2.Backup, *, last: bool
 ) -> protection_pb2.ExpiringBackup:
     row = protection_pb2.ExpiringBackup(
-        project=standing.view.place.project,
-        region=standing.view.place.region,
+        project=standing.view.ref.project,
+        region=standing.view.ref.region,
         backup_id=backup.id,
         name=backup.name,
         resource_id=backup.resource_id,

@@ -19,7 +19,7 @@ AT_ONCE: Final = 8
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
-class Place(Struct, frozen=True):
+class ProjectRef(Struct, frozen=True):
     """A project, as callers name it. `key`: what the gateway calls the tenant's part of it."""
 
     key: str
@@ -35,7 +35,7 @@ class Place(Struct, frozen=True):
 class View(Struct, frozen=True):
     """What CBR shows of a project. `lists`: by name; what could not be read is not among them."""
 
-    place: Place
+    ref: ProjectRef
     lists: Mapping[str, Sequence[Any]]
     problems: Sequence[protection_pb2.CoverageProblem] = ()
 
@@ -55,11 +55,11 @@ class Fleet(Struct):
     _permits: dict[str, asyncio.Semaphore] = field(default_factory=dict)
 
     async def views(
-        self, places: Sequence[Place], wanted: Sequence[WantedList], within_s: float
+        self, refs: Sequence[ProjectRef], wanted: Sequence[WantedList], within_s: float
     ) -> AsyncGenerator[View, None]:
         """Each project once, as soon as it is read. What does not answer in time is a problem."""
         end = asyncio.get_running_loop().time() + within_s
-        reading = {asyncio.create_task(self._view(place, wanted, end)): place for place in places}
+        reading = {asyncio.create_task(self._view(ref, wanted, end)): ref for ref in refs}
         try:
             for each in asyncio.as_completed(reading):
                 yield await each
@@ -68,24 +68,24 @@ class Fleet(Struct):
                 task.cancel()
             await asyncio.gather(*reading, return_exceptions=True)
 
-    async def _view(self, place: Place, wanted: Sequence[WantedList], end: float) -> View:
-        found = await asyncio.gather(*(self._list(place, each, end) for each in wanted))
+    async def _view(self, ref: ProjectRef, wanted: Sequence[WantedList], end: float) -> View:
+        found = await asyncio.gather(*(self._list(ref, each, end) for each in wanted))
         problems = [problem for _, problem in found if problem is not None]
         lists = {
             each.name: rows
             for each, (rows, _) in zip(wanted, found, strict=True)
             if rows is not None
         }
-        return View(place, lists, problems)
+        return View(ref, lists, problems)
 
     async def _list(
-        self, place: Place, wanted: WantedList, end: float
+        self, ref: ProjectRef, wanted: WantedList, end: float
     ) -> tuple[Sequence[Message] | None, protection_pb2.CoverageProblem | None]:
         try:
-            endpoint = self.reader.known(place.key).endpoint
+            endpoint = self.reader.known(ref.key).endpoint
             permits = self._permits.setdefault(endpoint, asyncio.Semaphore(AT_ONCE))
             async with asyncio.timeout_at(end), permits:
-                rows, whole = await self.reader.understood(wanted.request, wanted.row, place.key)
+                rows, whole = await self.reader.understood(wanted.request, wanted.row, ref.key)
         except TimeoutError:
             reason = errors_pb2.ERROR_REASON_DEADLINE_TOO_SHORT
             return None, _problem(wanted, reason, "It was not read in the time of the call.")
@@ -94,7 +94,7 @@ class Fleet(Struct):
             return None, _problem(wanted, errors_pb2.ERROR_REASON_PROJECT_DENIED, text)
         except GatewayError as error:
             if not error.expected:
-                log.warning("a report leaves a list out", project=place.project, error=str(error))
+                log.warning("a report leaves a list out", project=ref.project, error=str(error))
             return None, _problem(wanted, error.reason, unlisted(error))
         if whole:
             return rows, None

@@ -52,8 +52,8 @@ class ProjectReport(Struct, eq=False, dict=True):
     def coverage(self) -> protection_pb2.ProjectCoverage:
         rows, view = len(self.rows), self.view
         return protection_pb2.ProjectCoverage(
-            project=view.place.project,
-            region=view.place.region,
+            project=view.ref.project,
+            region=view.ref.region,
             resources=rows,
             vaults=len(view.rows("vaults")),
             backups=len(view.rows("backups")),
@@ -108,8 +108,8 @@ class ProjectReport(Struct, eq=False, dict=True):
         tasks = [task for task in tasks if self._is_within(plan, task)]
         gap_s = self._longest_gap(resource.id, tasks)
         row = protection_pb2.ReportRow(
-            project=self.view.place.project,
-            region=self.view.place.region,
+            project=self.view.ref.project,
+            region=self.view.ref.region,
             vault_id=vault.id,
             vault_name=vault.name,
             policy_id=plan.policy if plan is not None else "",

@@ -164,7 +164,7 @@ class Standing(Struct, eq=False, dict=True):
 
     def _may_be_others(self, disk: protectability_pb2.Protectable) -> bool:
         """Whether a server may have it that was not read, or that the tenant does not see."""
-        unseen = self.view.place.is_shared or not self.view.knows(KINDS[SERVER])
+        unseen = self.view.ref.is_shared or not self.view.knows(KINDS[SERVER])
         return unseen and disk.status == "in-use" and disk.id not in self.bound
 
     def _resource(self, kind: int, shown: protectability_pb2.Protectable) -> Resource:
@@ -195,8 +195,8 @@ class Standing(Struct, eq=False, dict=True):
 
 def coverage(view: View, resources: int) -> protection_pb2.ProjectCoverage:
     return protection_pb2.ProjectCoverage(
-        project=view.place.project,
-        region=view.place.region,
+        project=view.ref.project,
+        region=view.ref.region,
         resources=resources,
         vaults=len(view.rows("vaults")),
         backups=len(view.rows("backups")),

@@ -77,8 +77,8 @@ def _group(
     if vault is not None:
         _add_capacity(counts, vault, period.length_s / DAY_S)
     return protection_pb2.ProtectionGroup(
-        project=standing.view.place.project,
-        region=standing.view.place.region,
+        project=standing.view.ref.project,
+        region=standing.view.ref.region,
         vault_id=vault.id if vault is not None else "",
         vault_name=vault.name if vault is not None else "",
         type=kind,  # type: ignore[arg-type]

@@ -64,8 +64,8 @@ def _row(
 ) -> protection_pb2.UnprotectedResource:
     shown = resource.shown
     row = protection_pb2.UnprotectedResource(
-        project=standing.view.place.project,
-        region=standing.view.place.region,
+        project=standing.view.ref.project,
+        region=standing.view.ref.region,
         resource_id=shown.id,
         name=shown.name,
         type=resource.kind,  # type: ignore[arg-type]

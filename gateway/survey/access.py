@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from gateway.config import Config
 from gateway.errors import GatewayError
-from gateway.survey.projects import Place, places, reading
+from gateway.survey.projects import ProjectEntry, entries, reading
 from gateway.upstream.catalog import Catalog
 from gateway.upstream.reader import UpstreamReader, unlisted
 
@@ -25,12 +25,12 @@ _AT_ONCE: Final = 16
 class Problem(Struct, frozen=True):
     """What does not work, and what to do. `what`: the list that failed."""
 
-    place: Place
+    entry: ProjectEntry
     what: str
     message: str
 
     def __str__(self) -> str:
-        return f"{self.place}: cannot list {self.what}. {self.message}"
+        return f"{self.entry}: cannot list {self.what}. {self.message}"
 
 
 async def problems_of(config: Config, catalog: Catalog, within_s: float) -> list[Problem]:
@@ -40,7 +40,7 @@ async def problems_of(config: Config, catalog: Catalog, within_s: float) -> list
     async with reading(config, catalog) as reader:
         slots = asyncio.Semaphore(_AT_ONCE)
         tasks = {
-            place: asyncio.create_task(_tried(reader, place, slots)) for place in places(config)
+            entry: asyncio.create_task(_tried(reader, entry, slots)) for entry in entries(config)
         }
         try:
             if tasks:
@@ -51,9 +51,9 @@ async def problems_of(config: Config, catalog: Catalog, within_s: float) -> list
             )
             return [
                 problem
-                for place, task in tasks.items()
+                for entry, task in tasks.items()
                 for problem in (
-                    task.result() if task.done() else [Problem(place, "anything", late)]
+                    task.result() if task.done() else [Problem(entry, "anything", late)]
                 )
             ]
         finally:
@@ -62,14 +62,16 @@ async def problems_of(config: Config, catalog: Catalog, within_s: float) -> list
             await asyncio.gather(*tasks.values(), return_exceptions=True)
 
 
-async def _tried(reader: UpstreamReader, place: Place, slots: asyncio.Semaphore) -> list[Problem]:
+async def _tried(
+    reader: UpstreamReader, entry: ProjectEntry, slots: asyncio.Semaphore
+) -> list[Problem]:
     problems = []
     async with slots:
         for what, one in _LISTS.items():
             try:
-                await reader.answer(one, Message, place.project)
+                await reader.answer(one, Message, entry.project)
             except GatewayError as error:
-                problems.append(Problem(place, what, unlisted(error)))
+                problems.append(Problem(entry, what, unlisted(error)))
                 if error.reason != errors_pb2.ERROR_REASON_UPSTREAM_PERMISSION:
                     # The next list would say the same.
                     break

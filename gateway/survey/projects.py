@@ -19,7 +19,7 @@ from gateway.upstream.shares import Shares
 from gateway.upstream.transport import open_transport
 
 
-class Place(Struct, frozen=True):
+class ProjectEntry(Struct, frozen=True):
     """A project as the configuration names it."""
 
     credential: str
@@ -34,9 +34,9 @@ class Place(Struct, frozen=True):
         )
 
 
-def places(config: Config) -> list[Place]:
+def entries(config: Config) -> list[ProjectEntry]:
     return [
-        Place(project.credential, project.region, tenant.id, project.key)
+        ProjectEntry(project.credential, project.region, tenant.id, project.key)
         for tenant in config.tenants
         for project in tenant.projects
     ]

@@ -13,7 +13,7 @@ from gateway.operations import load_catalog
 from gateway.reasons import reason_name
 from gateway.rpc import validation
 from gateway.survey.answers import Answer, Tap
-from gateway.survey.projects import Place, places, reading
+from gateway.survey.projects import ProjectEntry, entries, reading
 from gateway.survey.reads import Found, requests, wanting
 from gateway.upstream.declaration import Binding
 from gateway.upstream.flavors import Flavor
@@ -68,9 +68,9 @@ async def survey(config: Config, within_s: float) -> list[Visit]:
             asyncio.timeout(within_s),
             reading(config, catalog, lambda transport: Tap(transport, catalog, hear)) as reader,
         ):
-            for place in _chosen(places(config)):
-                visits.append(Visit(reader.known(place.project).flavor))
-                await _visit(reader, place.project, visits[-1])
+            for entry in _chosen(entries(config)):
+                visits.append(Visit(reader.known(entry.project).flavor))
+                await _visit(reader, entry.project, visits[-1])
     except TimeoutError:
         for visit in visits[-1:]:
             called = {answer.binding.rpc for answer in visit.answers}
@@ -82,12 +82,12 @@ async def survey(config: Config, within_s: float) -> list[Visit]:
     return visits
 
 
-def _chosen(everywhere: Iterable[Place]) -> Iterable[Place]:
+def _chosen(everywhere: Iterable[ProjectEntry]) -> Iterable[ProjectEntry]:
     seen: Counter[str] = Counter()
-    for place in everywhere:
-        seen[place.region] += 1
-        if seen[place.region] <= _PROJECTS:
-            yield place
+    for entry in everywhere:
+        seen[entry.region] += 1
+        if seen[entry.region] <= _PROJECTS:
+            yield entry
 
 
 def _reads(catalog: Iterable[Binding]) -> list[Binding]:

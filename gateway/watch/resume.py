@@ -29,16 +29,16 @@ _MAX_SEEN: Final = 64
 _AS_UUID: Final = b"u"
 _AS_TEXT: Final = b"t"
 
-Place: TypeAlias = tuple[int, str]
+SortKey: TypeAlias = tuple[int, str]
 """Where a row stands among those of its kind: a moment, then its id."""
 
 
-def by_change(row: Row) -> Place:
+def by_change(row: Row) -> SortKey:
     """The place of a task that has ended."""
     return row.changed_us, row.id
 
 
-def by_age(row: Row) -> Place:
+def by_age(row: Row) -> SortKey:
     """The place of a task that is open."""
     return row.created_us, row.id
 
@@ -51,10 +51,10 @@ class Rest(NamedTuple):
     sum: int = 0
 
     @classmethod
-    def of(cls, rows: Sequence[Row], place: Callable[[Row], Place]) -> "Rest":
+    def of(cls, rows: Sequence[Row], place: Callable[[Row], SortKey]) -> "Rest":
         return cls(*place(rows[-1]), _sum(rows)) if rows else cls()
 
-    def without_told(self, rows: list[Row], place: Callable[[Row], Place]) -> list[Row]:
+    def without_told(self, rows: list[Row], place: Callable[[Row], SortKey]) -> list[Row]:
         """Of rows that the token does not name, in their order, those that were not told."""
         up_to = (self.moment_us, self.last)
         count = sum(place(row) <= up_to for row in rows)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from gateway.admin.probes import Finding
-from gateway.app import App, Place
+from gateway.app import App, ProcessRole
 from gateway.audit.recovery import Unusable
 from gateway.background import in_background
 from gateway.config import Config
@@ -52,7 +52,7 @@ class Worker:
         start: Start = await self.link.ask("start")
         self._read, part = start.read, start.part
         owner = OwnerAddress(part.owner, part.workers) if part.owner is not None else None
-        place = Place(part.number, owner, self._key_files)
+        role = ProcessRole(part.number, owner, self._key_files)
 
         def ready(app: App) -> None:
             self._app = app
@@ -60,9 +60,7 @@ class Worker:
 
         orphaned = asyncio.create_task(self._orphaned())
         try:
-            await serve(
-                self._config(), ready, self._config, signals, place=place, wished=self._take
-            )
+            await serve(self._config(), ready, self._config, signals, role=role, wished=self._take)
         except (AddressInUse, Unusable, StoreDown) as problem:
             with contextlib.suppress(Gone):
                 await self.link.ask("failed", str(problem))

@@ -10,7 +10,7 @@ from google.protobuf.message import Message
 from msgspec import Struct
 
 from gateway.protection import expiring, lists, summary
-from gateway.protection.fleet import Place
+from gateway.protection.fleet import ProjectRef
 from gateway.protection.lists import WantedList
 from gateway.protection.standing import Selection, Standing, coverage
 from gateway.protection.unprotected import DAY_S, unprotected
@@ -46,17 +46,17 @@ class ProtectionHandlers(Struct, frozen=True):
         async def rows(position: str) -> AsyncIterator[tuple[str, Message]]:
             # Of later pages only the projects are read that they need.
             key, _, after = position.partition(" ")
-            for some in [[p] for p in places if p.key >= key] if position else [places]:
+            for some in [[p] for p in refs if p.key >= key] if position else [refs]:
                 for standing in await self._standings(call, some, wanted, request.selection):
                     told = self._unprotected(standing, request)
                     response.coverage.append(coverage(standing.view, standing.count))
-                    own = standing.view.place.key
+                    own = standing.view.ref.key
                     for row in told:
                         place = f"{row.type:04d} {row.resource_id}"
                         if own != key or place > after:
                             yield f"{own} {place}", row
 
-        places = self.reads.places(call, request.selection.projects)
+        refs = self.reads.refs(call, request.selection.projects)
         wanted = self._lists_of(request)
         return await page.kept(response, rows)
 
@@ -67,8 +67,8 @@ class ProtectionHandlers(Struct, frozen=True):
         request: protection_pb2.StreamUnprotectedResourcesRequest,
         stream: Stream,
     ) -> None:
-        places = self.reads.places(call, request.selection.projects)
-        async with aclosing(self.reads.views(call, places, self._lists_of(request))) as views:
+        refs = self.reads.refs(call, request.selection.projects)
+        async with aclosing(self.reads.views(call, refs, self._lists_of(request))) as views:
             async for view in views:
                 standing = Standing(view, _selection(request.selection))
                 for some in parts(self._unprotected(standing, request)):
@@ -88,9 +88,9 @@ class ProtectionHandlers(Struct, frozen=True):
         age_s = duration_s(request, "max_age", _MAX_AGE_S)
         period = summary.Period(now, length_s, now - age_s)
         wanted = _all_lists(request.selection.types, now - max(length_s, age_s))
-        places = self.reads.places(call, request.selection.projects)
+        refs = self.reads.refs(call, request.selection.projects)
         response = protection_pb2.GetProtectionSummaryResponse()
-        for standing in await self._standings(call, places, wanted, request.selection):
+        for standing in await self._standings(call, refs, wanted, request.selection):
             response.groups.extend(summary.groups(standing, period))
             response.coverage.append(coverage(standing.view, standing.count))
         response.total.CopyFrom(summary.total(response.groups))
@@ -102,12 +102,12 @@ class ProtectionHandlers(Struct, frozen=True):
     ) -> Message:
         page = plan_page(call.binding, request, self.tokens, call.scope)
         response = protection_pb2.ListExpiringBackupsResponse()
-        places = self.reads.places(call, request.projects)
+        refs = self.reads.refs(call, request.projects)
         until = self.reads.clock.time() + duration_s(request, "within", _PERIOD_S)
 
         async def rows(position: str) -> AsyncIterator[tuple[str, Message]]:
             found: list[tuple[str, Message]] = []
-            for standing in await self._standings(call, places, [lists.BACKUPS]):
+            for standing in await self._standings(call, refs, [lists.BACKUPS]):
                 response.coverage.append(coverage(standing.view, 0))
                 for row in expiring.expiring(standing, until, last_only=request.last_only):
                     place = f"{row.expire_time.ToNanoseconds():020d} {row.backup_id}"
@@ -131,12 +131,12 @@ class ProtectionHandlers(Struct, frozen=True):
     async def _standings(
         self,
         call: Call,
-        places: Sequence[Place],
+        refs: Sequence[ProjectRef],
         wanted: Sequence[WantedList],
         selection: protection_pb2.ResourceSelection | None = None,
     ) -> list[Standing]:
         """Of each project, in the order of the projects."""
-        views = await self.reads.all_views(call, places, wanted)
+        views = await self.reads.all_views(call, refs, wanted)
         return [Standing(view, _selection(selection)) for view in views]
 
 

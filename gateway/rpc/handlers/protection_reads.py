@@ -7,7 +7,7 @@ from typing import Any, Final, TypeVar
 from msgspec import Struct
 
 from gateway.clock import Clock
-from gateway.protection.fleet import Fleet, Place, View
+from gateway.protection.fleet import Fleet, ProjectRef, View
 from gateway.protection.lists import WantedList
 from gateway.rpc.call import Call
 from gateway.rpc.identity import project_of
@@ -28,7 +28,7 @@ class ProtectionReads(Struct, frozen=True):
     fleet: Fleet
     clock: Clock
 
-    def places(self, call: Call, named: Iterable[str]) -> list[Place]:
+    def refs(self, call: Call, named: Iterable[str]) -> list[ProjectRef]:
         """The projects that a call is about; without any that are named, all of the tenant's.
 
         Raises PROJECT_DENIED.
@@ -39,11 +39,13 @@ class ProtectionReads(Struct, frozen=True):
             project_of(principal, project, f"projects[{index}]")
             for index, project in enumerate(named)
         ]
-        found = {p.key: Place(p.key, p.id, p.region) for p in chosen or principal.tenant.projects}
+        found = {
+            p.key: ProjectRef(p.key, p.id, p.region) for p in chosen or principal.tenant.projects
+        }
         return sorted(found.values(), key=attrgetter("key"))
 
     def views(
-        self, call: Call, places: Sequence[Place], wanted: Sequence[WantedList]
+        self, call: Call, refs: Sequence[ProjectRef], wanted: Sequence[WantedList]
     ) -> AsyncGenerator[View, None]:
         """Each project as soon as it is read, by RPCs that the call's own declares: their
         permissions were checked with its own.
@@ -51,14 +53,14 @@ class ProtectionReads(Struct, frozen=True):
         catalog = self.fleet.reader.catalog
         for each in wanted:
             assert catalog.asked_by(each.request).rpc in call.binding.reads_by, each.name
-        return self.fleet.views(places, wanted, self.time_left(call))
+        return self.fleet.views(refs, wanted, self.time_left(call))
 
     async def all_views(
-        self, call: Call, places: Sequence[Place], wanted: Sequence[WantedList]
+        self, call: Call, refs: Sequence[ProjectRef], wanted: Sequence[WantedList]
     ) -> list[View]:
         """In the order of the projects."""
-        found = [view async for view in self.views(call, places, wanted)]
-        return sorted(found, key=lambda view: view.place.key)
+        found = [view async for view in self.views(call, refs, wanted)]
+        return sorted(found, key=lambda view: view.ref.key)
 
     def time_left(self, call: Call) -> float:
         """For reading, in seconds."""

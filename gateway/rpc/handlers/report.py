@@ -16,7 +16,7 @@ from gateway.audit.task_evidence import task_records
 from gateway.background import in_background
 from gateway.errors import field_invalid
 from gateway.protection import documents, lists
-from gateway.protection.fleet import Place
+from gateway.protection.fleet import ProjectRef
 from gateway.protection.lists import WantedList
 from gateway.protection.report import Period, ProjectReport, totals
 from gateway.protection.standing import seconds
@@ -54,14 +54,14 @@ class ReportHandlers(Struct, frozen=True):
     async def generate(self, call: Call, request: protection_pb2.GenerateReportRequest) -> Message:
         page = plan_page(call.binding, request, self.tokens, call.scope)
         response = protection_pb2.GenerateReportResponse()
-        places = self.reads.places(call, request.projects)
+        refs = self.reads.refs(call, request.projects)
         period = self._period(request)
-        records, evidence = await self._evidence(call, places, period)
+        records, evidence = await self._evidence(call, refs, period)
         response.audit.CopyFrom(evidence)
 
         async def rows(position: str) -> AsyncIterator[tuple[str, Message]]:
             key, _, after = position.partition(" ")
-            for some in [[p] for p in places if p.key >= key] if position else [places]:
+            for some in [[p] for p in refs if p.key >= key] if position else [refs]:
                 reports = [
                     ProjectReport(view, period, records)
                     for view in await self.reads.all_views(call, some, _wanted(period))
@@ -70,7 +70,7 @@ class ReportHandlers(Struct, frozen=True):
                     response.totals.CopyFrom(totals(r for each in reports for r in each.rows))
                 for report in reports:
                     response.coverage.append(report.coverage())
-                    own = report.view.place.key
+                    own = report.view.ref.key
                     for row in report.rows:
                         if own != key or row.resource_id > after:
                             yield f"{own} {row.resource_id}", row
@@ -85,10 +85,10 @@ class ReportHandlers(Struct, frozen=True):
     async def stream(
         self, call: Call, request: protection_pb2.StreamReportRequest, stream: Stream
     ) -> None:
-        places, period = self.reads.places(call, request.projects), self._period(request)
-        records, evidence = await self._evidence(call, places, period)
+        refs, period = self.reads.refs(call, request.projects), self._period(request)
+        records, evidence = await self._evidence(call, refs, period)
         heads, told = True, []
-        async with aclosing(self.reads.views(call, places, _wanted(period))) as views:
+        async with aclosing(self.reads.views(call, refs, _wanted(period))) as views:
             async for view in views:
                 report = ProjectReport(view, period, records)
                 told.append(totals(report.rows))
@@ -119,7 +119,7 @@ class ReportHandlers(Struct, frozen=True):
             raise field_invalid("start_time", "is more than 366 days before end_time", "period")
         return Period(start, end, now, duration_s(request, "rpo", _RPO_S), self.grace_s)
 
-    async def _evidence(self, call: Call, places: Sequence[Place], period: Period) -> Evidence:
+    async def _evidence(self, call: Call, refs: Sequence[ProjectRef], period: Period) -> Evidence:
         """What the audit log tells of the period's tasks; whatever the log does, there is a
         report.
         """
@@ -127,7 +127,7 @@ class ReportHandlers(Struct, frozen=True):
             text = "This gateway keeps no audit log in files."
             return {}, protection_pb2.AuditEvidence(problem=text)
         log, stop = self.log, threading.Event()
-        projects = {place.project for place in places}
+        projects = {ref.project for ref in refs}
         try:
             async with asyncio.timeout(self.reads.time_left(call) / 2):
                 found = await in_background(lambda: task_records(log, projects, period.start, stop))
