@@ -75,8 +75,8 @@ def _asked(context: "Context", group: str) -> "Named":
     end = monotonic() + _DEADLINE_S
     masked = any(each.kind == "mask" and each.path == ["read_mask"] for each in lister.flags)
     wanted = {"read_mask": ",".join(filter(None, (lister.id, lister.name)))} if masked else {}
-    with reached(context) as transport:
-        rows = names.rows(transport, lister, wanted, LeftOut(), deadline_s=_DEADLINE_S)
+    with reached(context, deadline_s=_DEADLINE_S) as transport:
+        rows = names.rows(transport, lister, wanted, LeftOut())
         return [
             (str(row[lister.id]), str(row.get(lister.name, "")))
             for row in islice(takewhile(lambda _: monotonic() < end, rows), _ASKED)

@@ -39,7 +39,7 @@ class Verbs(click.Group):
             return None
         from cbrctl.verbs import command
 
-        return command(str(self.name), cmd_name)
+        return command(cmd_name, index.verb(str(self.name), cmd_name))
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> "list[CompletionItem]":
         """Without making each command for its first sentence, as below."""

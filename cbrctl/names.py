@@ -26,12 +26,9 @@ def rows(
     missing: LeftOut,
     *,
     page_size: int = PAGE,
-    deadline_s: float | None = None,
 ) -> Iterator[dict[str, Any]]:
     """All objects of a list, page by page."""
-    for page in pages(
-        transport, verb, request, missing, page_size=page_size, deadline_s=deadline_s
-    ):
+    for page in pages(transport, verb, request, missing, page_size=page_size):
         yield from page[verb.rows]
 
 
@@ -42,14 +39,11 @@ def pages(
     missing: LeftOut,
     *,
     page_size: int = PAGE,
-    deadline_s: float | None = None,
 ) -> Iterator[dict[str, Any]]:
     """The answers of a list. `missing` is told of what each leaves out, before it is handed on."""
     token = ""
     while True:
-        page = transport.call(
-            verb.rpc, {**request, "page_size": page_size, "page_token": token}, deadline_s
-        )
+        page = transport.call(verb.rpc, {**request, "page_size": page_size, "page_token": token})
         missing.hear(page)
         yield page
         if not (token := page.get("next_page_token", "")):

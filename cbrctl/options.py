@@ -1,5 +1,6 @@
 """The options that every command takes: where the gateway is, who calls, and how answers look."""
 
+import math
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -70,11 +71,37 @@ def known_contexts(_: click.Context, __: click.Parameter, incomplete: str) -> li
     return [name for name in known.by_name if name.startswith(incomplete)]
 
 
-def taking_reach(command: Command) -> Command:
-    """As a decorator."""
-    for parameter in reversed(reaching(hidden=True)):
-        _attach(command, parameter)
-    return command
+class _Seconds(click.FloatRange):
+    """More than none, and no more than a number says."""
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:  # noqa: ANN401 - as click has it
+        found = super().convert(value, param, ctx)
+        if not math.isfinite(found):
+            self.fail(f"{value!r} must be a number of seconds", param, ctx)
+        return found
+
+
+def seconds(name: str, text: str, *more: str, default: float | None = None) -> click.Option:
+    """An option for how long something may take."""
+    return click.Option(
+        [name, *more],
+        type=_Seconds(min=0, min_open=True),
+        metavar="SECONDS",
+        default=default,
+        show_default=default is not None,
+        help=text,
+    )
+
+
+def taking(*parameters: click.Parameter) -> Callable[[Command], Command]:
+    """Parameters as a decorator."""
+
+    def attach(command: Command) -> Command:
+        for parameter in reversed(parameters):
+            _attach(command, parameter)
+        return command
+
+    return attach
 
 
 def showing() -> list[click.Parameter]:
@@ -89,13 +116,6 @@ def showing() -> list[click.Parameter]:
         ),
         click.Option(["--query"], metavar="JMESPATH", help="Show what this finds in the answer."),
     ]
-
-
-def taking_show(command: Command) -> Command:
-    """As a decorator."""
-    for parameter in reversed(showing()):
-        _attach(command, parameter)
-    return command
 
 
 def context_of(ctx: click.Context) -> Context:

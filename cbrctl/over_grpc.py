@@ -24,8 +24,8 @@ from cbrctl.transport import Data
 class OverGrpc:
     """One channel, to the gateway of a context."""
 
-    def __init__(self, context: Context) -> None:
-        self._context = context
+    def __init__(self, context: Context, deadline_s: float | None = None) -> None:
+        self._context, self._deadline_s = context, deadline_s
         try:
             self._channel = Gateway(
                 context.address,
@@ -39,28 +39,38 @@ class OverGrpc:
         except OSError as error:
             raise ValueError(f"{error.filename}: {error.strerror}") from error
 
-    def call(self, rpc: str, request: Data, deadline_s: float | None = None) -> dict[str, Any]:
+    def call(self, rpc: str, request: Data, left_s: float | None = None) -> dict[str, Any]:
+        """`left_s`: of the deadline, if some of it is over."""
         ready = prepared(rpc, request)
+        timeout_s = self._deadline_s if left_s is None else left_s
         try:
-            return plain(self._method(rpc, ready)(ready.message, timeout=deadline_s))
+            return plain(self._method(rpc, ready)(ready.message, timeout=timeout_s))
         except CallError as error:
             raise self._refusal(error) from error
 
     def stream(self, rpc: str, request: Data) -> Iterator[dict[str, Any]]:
         ready = prepared(rpc, request)
         try:
-            yield from map(plain, self._method(rpc, ready)(ready.message))
+            yield from map(plain, self._method(rpc, ready)(ready.message, timeout=self._deadline_s))
         except grpc.RpcError as error:
             raise self._refusal(CallError.of(error)) from error
 
     def watch(
-        self, request: WatchTasksRequest, reconnect_timeout_s: float
+        self,
+        request: WatchTasksRequest,
+        reconnect_timeout_s: float,
+        timeout_s: float | None = None,
     ) -> Iterator[WatchTasksResponse]:
         try:
             yield from watch_tasks(
-                TaskServiceStub(self._channel), request, reconnect_timeout_s=reconnect_timeout_s
+                TaskServiceStub(self._channel),
+                request,
+                reconnect_timeout_s=reconnect_timeout_s,
+                timeout_s=timeout_s,
             )
         except CallError as error:
+            if timeout_s is not None and error.kind is Kind.DEADLINE:
+                raise TimeoutError from error
             raise self._refusal(error) from error
 
     def close(self) -> None:

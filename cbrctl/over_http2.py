@@ -22,10 +22,12 @@ from cbrctl.failures import Refusal
 from cbrctl.http2 import Connection
 from cbrctl.messages import PACKAGE, Prepared, prepared
 from cbrctl.plain import plain
-from cbrctl.transport import Data, Transport
+from cbrctl.transport import Data
 
 if TYPE_CHECKING:
     from cbrgateway.v1.task_pb2 import WatchTasksRequest, WatchTasksResponse
+
+    from cbrctl.over_grpc import OverGrpc
 
 _ADDRESS: Final = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):\d{1,5}")
 _LONGEST_S: Final = 86_400.0
@@ -34,21 +36,21 @@ _LONGEST_S: Final = 86_400.0
 class OverHttp2:
     """Raises ValueError for a credential that cannot be sent."""
 
-    def __init__(self, context: Context) -> None:
-        self._context = context
+    def __init__(self, context: Context, deadline_s: float | None) -> None:
+        self._context, self._deadline_s = context, deadline_s
         self._headers = [("user-agent", "cbrctl")]
         if credential := context.credential():
             self._headers.append(("authorization", f"Bearer {credential}"))
         if context.project:
             self._headers.append(("x-cbr-project-id", context.project))
         self._connection: Connection | None = None
-        self._grpc: Transport | None = None
+        self._grpc: OverGrpc | None = None
 
-    def call(self, rpc: str, request: Data, deadline_s: float | None = None) -> dict[str, Any]:
+    def call(self, rpc: str, request: Data) -> dict[str, Any]:
         ready = prepared(rpc, request)
-        left_s = _usual_s(rpc) if deadline_s is None else deadline_s
+        left_s = _usual_s(rpc) if self._deadline_s is None else self._deadline_s
         if not ready.read or self._grpc is not None or not left_s <= _LONGEST_S:
-            return self._over_grpc().call(rpc, request, deadline_s)
+            return self._over_grpc().call(rpc, request)
         end = time.monotonic() + left_s
         try:
             answer = self._answer(rpc, ready, end)
@@ -63,9 +65,12 @@ class OverHttp2:
         return self._over_grpc().stream(rpc, request)
 
     def watch(
-        self, request: "WatchTasksRequest", reconnect_timeout_s: float
+        self,
+        request: "WatchTasksRequest",
+        reconnect_timeout_s: float,
+        timeout_s: float | None = None,
     ) -> "Iterator[WatchTasksResponse]":
-        return self._over_grpc().watch(request, reconnect_timeout_s)
+        return self._over_grpc().watch(request, reconnect_timeout_s, timeout_s)
 
     def close(self) -> None:
         for each in (self._connection, self._grpc):
@@ -84,13 +89,13 @@ class OverHttp2:
         except (OSError, ValueError, H2Error):
             return None
 
-    def _over_grpc(self) -> Transport:
+    def _over_grpc(self) -> "OverGrpc":
         if self._grpc is None:
             if self._connection is not None:
                 self._connection.close()
             from cbrctl.over_grpc import OverGrpc
 
-            self._grpc = OverGrpc(self._context)
+            self._grpc = OverGrpc(self._context, self._deadline_s)
         return self._grpc
 
 

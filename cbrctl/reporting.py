@@ -15,6 +15,6 @@ _REPORTS: Final = {
 }
 report: Final = click.Group(
     "report",
-    commands={name: command(*index.place(rpc)) for name, rpc in _REPORTS.items()},
+    commands={name: command(name, index.verb(*index.place(rpc))) for name, rpc in _REPORTS.items()},
     help="Report what is protected, and what is not, over all projects of the tenant.",
 )

@@ -22,6 +22,7 @@ from cbrctl.transport import Transport, connect
 
 _REQUEST_ID: Final = "request_id"
 _FORMAT: Final = "format"
+_ROWS: Final = "REPORT_FORMAT_ROWS"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,19 +38,24 @@ class How:
     dry_run: bool = False
     yes: bool = False
     wait: bool = False
+    timeout_s: float | None = None
 
 
 def run(verb: Verb, typed: Mapping[str, Any], how: How) -> None:
     """Carries a command out. Raises Failed."""
     request = built(verb, typed, how.file)
     if not (verb.pages or verb.stream):
-        with reached(how.context, verb) as transport:
+        with reached(how.context, verb, how.deadline_s) as transport:
             carry_out(verb, with_ids(verb, request, transport), how, transport)
         return
     with _told() as missing:
         if verb.stream:
             _show_stream(verb, request, how, missing)
-        elif request.get(_FORMAT):
+        elif request.get(_FORMAT, _ROWS) != _ROWS:
+            if how.limit or how.all_projects:
+                raise Failed(
+                    "--limit and --all-projects are of rows: leave --format out, and see -o.", USAGE
+                )
             _show_documents(verb, request, how, missing)
         else:
             rows = _everywhere(verb, request, how, missing)
@@ -76,22 +82,20 @@ def _told() -> Iterator[LeftOut]:
 
 
 def _show_stream(verb: Verb, request: dict[str, Any], how: How, missing: LeftOut) -> None:
-    with reached(how.context, verb) as transport:
-        heard = _heard(transport.stream(verb.rpc, with_ids(verb, request, transport)), missing)
+    with reached(how.context, verb, how.deadline_s) as transport:
+        asked = with_ids(verb, request, transport)
+        heard = _heard(transport.stream(verb.rpc, asked), missing)
         inside = (row for each in heard for row in _objects(verb, each))
         by_row = verb.many and how.look.by_row
-        output.show_list(how.look, inside if by_row else heard)
+        output.show_list(how.look, islice(inside if by_row else heard, how.limit))
 
 
 def _show_documents(verb: Verb, request: dict[str, Any], how: How, missing: LeftOut) -> None:
-    """What the gateway has written in the form that was asked for, or the rows if it was that."""
-    with reached(how.context, verb) as transport:
+    """What the gateway has written in the form that was asked for."""
+    with reached(how.context, verb, how.deadline_s) as transport:
         asked = with_ids(verb, request, transport)
-        for page in names.pages(transport, verb, asked, missing, deadline_s=how.deadline_s):
-            if page[verb.rows]:
-                output.show_list(how.look, page[verb.rows])
-            else:
-                click.echo(page["document"], nl=False)
+        for page in names.pages(transport, verb, asked, missing):
+            click.echo(page["document"], nl=False)
 
 
 def _heard(messages: Iterable[dict[str, Any]], missing: LeftOut) -> Iterator[dict[str, Any]]:
@@ -102,6 +106,8 @@ def _heard(messages: Iterable[dict[str, Any]], missing: LeftOut) -> Iterator[dic
 
 def carry_out(verb: Verb, request: dict[str, Any], how: How, transport: Transport) -> None:
     """One call and its answer; and with --wait the work that it starts."""
+    if how.timeout_s is not None and not how.wait:
+        raise Failed("--timeout is how long --wait may take: add --wait.", USAGE)
     if how.dry_run:
         dry_run(verb, request, how, transport)
         return
@@ -109,7 +115,7 @@ def carry_out(verb: Verb, request: dict[str, Any], how: How, transport: Transpor
         from cbrctl.confirm import confirm
 
         confirm(verb, request, transport)
-    answer = called(verb, request, how.deadline_s, transport)
+    answer = called(verb, request, transport)
     if not verb.read:
         remembered.forget(how.context)
     with _told() as missing:
@@ -118,14 +124,14 @@ def carry_out(verb: Verb, request: dict[str, Any], how: How, transport: Transpor
     if verb.work:
         from cbrctl.waiting import follow
 
-        follow(transport, answer.get("submission"), wait=how.wait)
+        follow(transport, answer.get("submission"), wait=how.wait, timeout_s=how.timeout_s)
 
 
 def dry_run(verb: Verb, request: dict[str, Any], how: How, transport: Transport) -> None:
     """What the change would do; it is not made."""
     from cbrctl.validation import told
 
-    answer = transport.call(verb.rpc, {**request, "validate_only": True}, how.deadline_s)
+    answer = transport.call(verb.rpc, {**request, "validate_only": True})
     if how.look.query is None and how.look.output in {"table", "wide"}:
         for line in told(answer.get("validation", {})):
             print(line)  # noqa: T201 - the answer
@@ -134,15 +140,13 @@ def dry_run(verb: Verb, request: dict[str, Any], how: How, transport: Transport)
     warn("Nothing was changed: this was a dry run.")
 
 
-def called(
-    verb: Verb, request: dict[str, Any], deadline_s: float | None, transport: Transport
-) -> dict[str, Any]:
+def called(verb: Verb, request: dict[str, Any], transport: Transport) -> dict[str, Any]:
     """The answer. A change gets a request_id, so that a repeat of it makes it once."""
     repeatable = not verb.read and any(each.path == [_REQUEST_ID] for each in verb.flags)
     if repeatable and not request.get(_REQUEST_ID):
         request[_REQUEST_ID] = os.urandom(16).hex()
     try:
-        return transport.call(verb.rpc, request, deadline_s)
+        return transport.call(verb.rpc, request)
     except KeyboardInterrupt as stop:
         if not repeatable:
             raise
@@ -154,10 +158,12 @@ def called(
 
 
 @contextmanager
-def reached(context: Context, verb: Verb | None = None) -> Iterator[Transport]:
+def reached(
+    context: Context, verb: Verb | None = None, deadline_s: float | None = None
+) -> Iterator[Transport]:
     """A connection, and failures of its calls as ends of the command."""
     try:
-        transport = connect(context)
+        transport = connect(context, deadline_s)
     except ValueError as error:
         raise Failed(str(error), USAGE) from error
     try:
@@ -177,7 +183,7 @@ def _everywhere(
     if not how.all_projects:
         yield from _listed(verb, request, how, how.context, missing)
         return
-    for project in _projects(how.context):
+    for project in _projects(how):
         inside = how.context.in_project(project)
         try:
             for row in _listed(verb, request, how, inside, missing):
@@ -186,9 +192,9 @@ def _everywhere(
             missing.add(f"project {project}: {failure.message}")
 
 
-def _projects(context: Context) -> list[str]:
+def _projects(how: How) -> list[str]:
     """Those of the tenant, as the gateway knows them."""
-    with reached(context) as transport:
+    with reached(how.context, deadline_s=how.deadline_s) as transport:
         caller = transport.call("AccessService/GetCaller", {})
     return [each["project"] for each in caller["projects"]]
 
@@ -196,12 +202,10 @@ def _projects(context: Context) -> list[str]:
 def _listed(
     verb: Verb, request: dict[str, Any], how: How, context: Context, missing: LeftOut
 ) -> Iterator[dict[str, Any]]:
-    with reached(context, verb) as transport:
+    with reached(context, verb, how.deadline_s) as transport:
         asked = with_ids(verb, request, transport)
         size = min(how.limit or names.PAGE, names.PAGE)
-        yield from names.rows(
-            transport, verb, asked, missing, page_size=size, deadline_s=how.deadline_s
-        )
+        yield from names.rows(transport, verb, asked, missing, page_size=size)
 
 
 def _objects(verb: Verb, answer: dict[str, Any]) -> list[dict[str, Any]]:

@@ -5,7 +5,7 @@ import sys
 import click
 
 from cbrctl.fields import Named
-from cbrctl.options import context_of, taking_reach
+from cbrctl.options import context_of, reaching, seconds, taking
 
 
 @click.command("watch")
@@ -33,15 +33,16 @@ from cbrctl.options import context_of, taking_reach
     help="Tasks in this vault.",
 )
 @click.option("--json", "as_json", is_flag=True, help="One event per line, as JSON, for scripts.")
-@click.option(
-    "--reconnect-timeout",
-    "reconnect_timeout_s",
-    default=30.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="How long the gateway may be out of reach.",
+@taking(
+    seconds("--timeout", "How long to follow them; they go on without it.", "timeout_s"),
+    seconds(
+        "--reconnect-timeout",
+        "How long the gateway may be out of reach.",
+        "reconnect_timeout_s",
+        default=30.0,
+    ),
+    *reaching(hidden=True),
 )
-@taking_reach
 @click.pass_context
 def watch_command(
     ctx: click.Context,
@@ -51,13 +52,15 @@ def watch_command(
     submission_ids: tuple[str, ...],
     vault: str,
     as_json: bool,
+    timeout_s: float | None,
     reconnect_timeout_s: float,
     **_: object,
 ) -> None:
     """Show tasks until all are final; without ids those that run now.
 
     Exit codes: 0 all succeeded; 1 one failed, timed out, was skipped or is unknown, or a resource
-    was left out; 2 wrong usage; 3 the gateway refused or could not be reached.
+    was left out, or --timeout is over; 2 wrong usage; 3 the gateway refused or could not be
+    reached.
     """
     from cbrgateway.v1 import task_pb2
 
@@ -82,4 +85,5 @@ def watch_command(
             out=sys.stdout,
             as_json=as_json,
             reconnect_timeout_s=reconnect_timeout_s,
+            timeout_s=timeout_s,
         )

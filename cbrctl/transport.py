@@ -19,30 +19,37 @@ Data = Mapping[str, Any]
 class Transport(Protocol):
     """Raises Refusal for calls that fail, and ValueError for a request that cannot be sent."""
 
-    def call(self, rpc: str, request: Data, deadline_s: float | None = None) -> dict[str, Any]:
+    def call(self, rpc: str, request: Data) -> dict[str, Any]:
         """The answer of an RPC, `Service/Method`."""
 
     def stream(self, rpc: str, request: Data) -> Iterator[dict[str, Any]]:
         """The answers of a streaming RPC, as they come."""
 
     def watch(
-        self, request: "WatchTasksRequest", reconnect_timeout_s: float
+        self,
+        request: "WatchTasksRequest",
+        reconnect_timeout_s: float,
+        timeout_s: float | None = None,
     ) -> "Iterator[WatchTasksResponse]":
-        """The events of tasks, through cuts and restarts of the gateway."""
+        """The events of tasks, through cuts and restarts of the gateway. Raises TimeoutError after
+        `timeout_s`.
+        """
 
     def close(self) -> None:
         """Ends the connection."""
 
 
-def connect(context: "Context") -> Transport:
+def connect(context: "Context", deadline_s: float | None = None) -> Transport:
     """The way to the context's gateway. Nothing is sent yet.
+
+    `deadline_s`: of each call and stream; None: what the Python client gives it.
 
     What carries calls is loaded here and not before, since that is most of what a command costs.
     """
     from cbrctl.over_http2 import OverHttp2, can_reach
 
     if can_reach(context):
-        return OverHttp2(context)
+        return OverHttp2(context, deadline_s)
     from cbrctl.over_grpc import OverGrpc
 
-    return OverGrpc(context)
+    return OverGrpc(context, deadline_s)

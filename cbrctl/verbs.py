@@ -5,10 +5,9 @@ from typing import Any, Final
 
 import click
 
-from cbrctl import index
 from cbrctl.fields import type_of
 from cbrctl.index import Column, Given, Verb
-from cbrctl.options import context_of, reaching, showing
+from cbrctl.options import context_of, reaching, seconds, showing
 from cbrctl.output import Look
 from cbrctl.request import parameter
 
@@ -19,9 +18,7 @@ _EPILOG: Final = (
 _FILE: Final = click.Path(path_type=Path, allow_dash=True)
 
 
-def command(group: str, name: str) -> click.Command:
-    verb = index.verb(group, name)
-
+def command(name: str, verb: Verb) -> click.Command:
     @click.pass_context
     def callback(ctx: click.Context, /, **typed: Any) -> None:  # noqa: ANN401 - as declared below
         from cbrctl.run import run
@@ -33,9 +30,10 @@ def command(group: str, name: str) -> click.Command:
         params=[
             *(_argument(each) for each in verb.arguments),
             *(_flag(each) for each in verb.flags),
-            *_options(verb),
-            *showing(),
-            *reaching(hidden=True),
+            click.Option(
+                ["-f", "--file"], type=_FILE, help="Request in YAML or JSON; `-`: standard input."
+            ),
+            *options(verb),
         ],
         callback=callback,
         help=verb.help,
@@ -59,6 +57,7 @@ def how(ctx: click.Context, verb: Verb) -> Any:  # noqa: ANN401 - a How, which i
         given.get("dry_run", False),
         given.get("yes", False),
         given.get("wait", False),
+        given.get("timeout"),
     )
 
 
@@ -97,34 +96,29 @@ def _flag(given: Given) -> click.Option:
     )
 
 
-def _options(verb: Verb) -> list[click.Parameter]:
-    """Those that depend on what the RPC does."""
-    made = [
-        click.Option(
-            ["-f", "--file"], type=_FILE, help="Request in YAML or JSON; `-`: standard input."
-        ),
-        click.Option(
-            ["--deadline"],
-            type=click.FloatRange(min=0, min_open=True),
-            metavar="SECONDS",
-            help="How long the call may take.  [default: 20 for a read, 60 for a change]",
-        ),
-    ]
-    if verb.pages:
+def options(verb: Verb) -> list[click.Parameter]:
+    """All that a command takes beside its request, by what the RPC does."""
+    usual = "none for a stream" if verb.stream else "20 for a read, 60 for a change"
+    made = [seconds("--deadline", f"How long the call may take.  [default: {usual}]")]
+    if verb.pages or verb.stream:
         made.append(
             click.Option(
                 ["--limit"], type=click.IntRange(min=1), help="Show at most this many rows."
             )
         )
-        made.append(
-            click.Option(["--all-projects"], is_flag=True, help="Ask every project of the context.")
-        )
+    if verb.pages:
+        made.append(_switch("Ask every project of the context.", "--all-projects"))
     if verb.dry_run:
-        made.append(click.Option(["--dry-run"], is_flag=True, help="Check, and change nothing."))
+        made.append(_switch("Check, and change nothing.", "--dry-run"))
     if verb.confirm:
-        made.append(
-            click.Option(["-y", "--yes"], is_flag=True, help="Do not ask whether to do it.")
-        )
+        made.append(_switch("Do not ask whether to do it.", "-y", "--yes"))
     if verb.work:
-        made.append(click.Option(["--wait"], is_flag=True, help="Follow the work to its end."))
-    return [*made]
+        made.append(_switch("Follow the work to its end.", "--wait"))
+        made.append(
+            seconds("--timeout", "How long --wait follows the work, which goes on without it.")
+        )
+    return [*made, *showing(), *reaching(hidden=True)]
+
+
+def _switch(text: str, *names: str) -> click.Option:
+    return click.Option(names, is_flag=True, help=text)

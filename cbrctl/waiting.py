@@ -16,22 +16,29 @@ if TYPE_CHECKING:
 RECONNECT_TIMEOUT_S = 60.0
 
 
-def follow(transport: Transport, submission: dict[str, Any] | None, *, wait: bool) -> None:
+def follow(
+    transport: Transport,
+    submission: dict[str, Any] | None,
+    *,
+    wait: bool,
+    timeout_s: float | None = None,
+) -> None:
     """With `wait` to the end of the work, else what to call for that. Raises Failed if not all of
     it has succeeded.
     """
     if not submission:
         warn("The gateway could not record the work: look for it with `cbrctl tasks list`.")
         return
+    further = f"cbrctl tasks watch --submission {submission['id']}"
     if not wait:
-        warn(f"Follow the work: cbrctl tasks watch --submission {submission['id']}")
+        warn(f"Follow the work: {further}")
         return
     from cbrgateway.v1 import task_pb2
 
     wanted = task_pb2.WatchTasksRequest(
         filter=task_pb2.TaskFilter(submission_ids=[submission["id"]]), end_when_all_terminal=True
     )
-    watch(transport, wanted, out=sys.stderr)
+    watch(transport, wanted, out=sys.stderr, timeout_s=timeout_s, further=further)
 
 
 def watch(
@@ -41,18 +48,30 @@ def watch(
     out: TextIO,
     as_json: bool = False,
     reconnect_timeout_s: float = RECONNECT_TIMEOUT_S,
+    timeout_s: float | None = None,
+    further: str = "call again",
 ) -> None:
-    """Shows all events, and what came of them. Raises Failed if not all tasks have succeeded."""
+    """Shows all events, and what came of them. Raises Failed if not all tasks have succeeded.
+
+    `further`: how the work can be followed after `timeout_s`.
+    """
     from cbrctl.progress import Tally
 
     tally, view = Tally(), _view(out)
-    with view:
-        for event in transport.watch(wanted, reconnect_timeout_s):
-            tally.count(event)
-            if as_json:
-                _print_json(event, out)
-            else:
-                view.show(event)
+    try:
+        with view:
+            for event in transport.watch(wanted, reconnect_timeout_s, timeout_s):
+                tally.count(event)
+                if as_json:
+                    _print_json(event, out)
+                else:
+                    view.show(event)
+    except TimeoutError as error:
+        raise Failed(
+            f"Not all has ended in {timeout_s:g} s ({tally.summary()}). The work goes on; to follow"
+            f" it further: {further}",
+            NOT_ALL_WELL,
+        ) from error
     if not as_json:
         print(tally.summary(), file=out)
     if not tally.all_succeeded:

@@ -6,10 +6,12 @@ import re
 import httpx
 import pytest
 import yaml
+from cbrgateway.v1 import task_pb2
 
 from cbrctl import names, run
 from cbrctl.index import verb
 from cbrctl.reports import LeftOut
+from cbrctl.waiting import follow
 from tests.cbrctl.conftest import BILLING
 
 FREE = "[?protectable.result && !(protectable.vault)].id | [0]"
@@ -201,7 +203,7 @@ class Paged:
     def __init__(self, rows):
         self.rows, self.asked = rows, []
 
-    def call(self, rpc, request, deadline_s=None):
+    def call(self, rpc, request):
         self.asked.append(request)
         start = int(request["page_token"] or 0)
         more = start + 2 < len(self.rows)
@@ -218,14 +220,35 @@ def test_a_list_is_read_page_by_page_and_no_further_than_asked():
 
 def test_interrupting_a_change_says_how_to_repeat_it():
     class Stopped:
-        def call(self, rpc, request, deadline_s=None):
+        def call(self, rpc, request):
             raise KeyboardInterrupt
 
     request = {"vault": {}}
     with pytest.raises(run.Failed) as failed:
-        run.called(verb("vaults", "create"), request, None, Stopped())
+        run.called(verb("vaults", "create"), request, Stopped())
     assert failed.value.exit_code == 130
     assert f"--request-id {request['request_id']}" in failed.value.message
+
+
+class Slow:
+    """A gateway where work does not end."""
+
+    def watch(self, request, reconnect_timeout_s, timeout_s=None):
+        assert (request.filter.submission_ids, timeout_s) == (["s-1"], 5)
+        yield task_pb2.WatchTasksResponse(
+            update=task_pb2.TaskUpdate(
+                task=task_pb2.Task(id="t", status=task_pb2.TASK_STATUS_RUNNING)
+            )
+        )
+        raise TimeoutError
+
+
+def test_a_wait_that_is_over_says_how_to_go_on(capsys):
+    with pytest.raises(run.Failed) as failed:
+        follow(Slow(), {"id": "s-1"}, wait=True, timeout_s=5)
+    assert failed.value.exit_code == 1
+    assert "in 5 s (1 running)" in failed.value.message
+    assert failed.value.message.endswith("cbrctl tasks watch --submission s-1")
 
 
 def test_what_a_guard_wants_is_told_as_a_flag(ctl, ok, vault):

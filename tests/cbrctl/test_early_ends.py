@@ -22,7 +22,7 @@ class Scripted:
     def __init__(self, rows, last=None, **beside):
         self.rows, self.last, self.beside = rows, last, beside
 
-    def call(self, rpc, request, deadline_s=None):
+    def call(self, rpc, request):
         if rpc == "AccessService/GetCaller":
             return {"projects": [{"project": "p1"}, {"project": "p2"}]}
         if not request["page_token"]:
@@ -48,7 +48,7 @@ def listed(monkeypatch):
     """A command whose calls are answered by the transport."""
 
     def run(transport, *arguments):
-        monkeypatch.setattr("cbrctl.run.connect", lambda _: transport)
+        monkeypatch.setattr("cbrctl.run.connect", lambda *_: transport)
         return CliRunner().invoke(main, arguments, prog_name="cbrctl")
 
     return run
@@ -98,7 +98,7 @@ def test_a_project_that_fails_is_told_also_where_the_limit_is_reached(listed, mo
 
     def run(*more):
         ways = iter([good, bad, good])
-        monkeypatch.setattr("cbrctl.run.connect", lambda _: next(ways))
+        monkeypatch.setattr("cbrctl.run.connect", lambda *_: next(ways))
         listing = ("vaults", "list", "--all-projects", "-o", "json", *more)
         return CliRunner().invoke(main, listing, prog_name="cbrctl")
 

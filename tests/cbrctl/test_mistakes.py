@@ -16,6 +16,7 @@ from testkit.ports import free_port
 from tests.cbrctl.conftest import BILLING
 
 LIST = ("vaults", "list")
+ID = "00000000-0000-0000-0000-000000000000"
 CREATE = ("vaults", "create", "--name", "mistake")
 
 
@@ -100,6 +101,28 @@ AT_A_TERMINAL = {
         3,
         "Look whether the gateway is at {silent}",
         "--deadline SECONDS",
+    ),
+    "deadline of a short way": case(
+        ("backup", "now", ID, "--address", "{silent}", "--deadline", "0.3"), 4, "--request-id "
+    ),
+    "deadline of what is read first": case(
+        ("restore", "a-name", "--yes", "--address", "{silent}", "--deadline", "0.3"),
+        3,
+        "--deadline SECONDS",
+    ),
+    "deadline of a stream": case(
+        ("events", "watch", "--address", "{silent}", "--deadline", "0.3"), 3, "--deadline SECONDS"
+    ),
+    "time of a watch": case(
+        ("tasks", "watch", "--address", "{silent}", "--timeout", "0.3"),
+        1,
+        "Not all has ended in 0.3 s",
+        "The work goes on",
+    ),
+    "time without a wait": case(("backup", "now", ID, "--timeout", "5"), 2, "add --wait"),
+    "no number of seconds": case((*LIST, "--deadline", "nan"), 2, "must be a number of seconds"),
+    "a page of a document": case(
+        ("report", "protection", "--format", "csv", "--limit", "1"), 2, "leave --format out"
     ),
     "unknown word": case(
         ("vaults", "list", "--status", "well"), 2, "'well' must be one of available"

@@ -235,7 +235,7 @@ def gateway(tmp_path):
 def test_large_answers_come_over_one_connection_with_certificates(gateway, monkeypatch):
     monkeypatch.setenv("CBR_API_KEY", "the-key")
     vaults = Vaults()
-    transport = OverHttp2(gateway(vaults))
+    transport = OverHttp2(gateway(vaults), None)
     for _ in range(3):
         assert len(transport.call(LIST, {})["vaults"][0]["description"]) == 500_000
     transport.close()
@@ -249,7 +249,7 @@ def test_large_answers_come_over_one_connection_with_certificates(gateway, monke
 
 def test_what_is_no_answer_is_asked_for_again_over_grpc(gateway):
     vaults = Vaults(refusals=1)
-    transport = OverHttp2(gateway(vaults))
+    transport = OverHttp2(gateway(vaults), None)
     for _ in range(2):
         assert transport.call(LIST, {})["vaults"]
     transport.close()
@@ -264,9 +264,9 @@ def silent():
 
 
 def test_a_deadline_ends_a_read_and_grpc_is_not_asked_for_more(silent):
-    transport = OverHttp2(Context(address=silent, plaintext=True))
+    transport = OverHttp2(Context(address=silent, plaintext=True), 0.2)
     with pytest.raises(Refusal, match="Deadline Exceeded") as failed:
-        transport.call(LIST, {}, 0.2)
+        transport.call(LIST, {})
     assert "--deadline SECONDS" in failed.value.advice
     assert transport._grpc is None
     transport.close()

@@ -146,7 +146,7 @@ def test_what_no_flag_takes_is_not_taken_from_a_file(tmp_path, text, said):
 class Named:
     """A gateway with one vault of each name."""
 
-    def call(self, rpc, request, deadline_s=None):
+    def call(self, rpc, request):
         assert rpc == "VaultService/ListVaults"
         return {"vaults": [{"id": f"id-of-{request['name']}", "name": request["name"]}]}
 
