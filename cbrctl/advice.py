@@ -2,7 +2,8 @@
 
 from typing import Final
 
-from cbrctl.contexts import DEFAULT_ADDRESS, Context
+from cbrctl.address import DEFAULT
+from cbrctl.contexts import Context
 
 _NOT_THIS_API: Final = (
     "What answers at {address} does not have this RPC: it may be the health port (50052 unless the"
@@ -27,7 +28,7 @@ def advice(kind: str, code: str, reason: str, context: Context) -> str:
 
         return diagnosed(context)
     if kind == "deadline":
-        default = "" if context.address != DEFAULT_ADDRESS else ", which is the default"
+        default = "" if context.address != DEFAULT else ", which is the default"
         return (
             f"Nothing was answered in time. Look whether the gateway is at {context.address}"
             f"{default} (--address), or give more time with --deadline SECONDS."

@@ -2,13 +2,15 @@
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, Final
 
 import click
 
-from cbrctl import contexts
+from cbrctl import address, contexts
 from cbrctl.contexts import Context, Contexts
 from cbrctl.failures import NOT_FOUND, USAGE, Failed
 from cbrctl.options import known_contexts
@@ -38,6 +40,9 @@ def set_context(name: str, **given: Any) -> None:  # noqa: ANN401 - as declared 
     """Make a context, or change what is given of it. The first one is used from then on."""
     if not name.strip():
         raise click.UsageError("NAME is empty: give the context one, such as dev.")
+    if given["address"] is not None:
+        with _usable():
+            address.checked(given["address"])
     known = _known()
     made = replace(
         known.by_name.get(name, Context(name=name)),
@@ -79,11 +84,18 @@ def _absolute(value: Any) -> Any:  # noqa: ANN401 - as the option has it
     return value.absolute() if isinstance(value, Path) else value
 
 
-def _known() -> Contexts:
+@contextmanager
+def _usable() -> Iterator[None]:
+    """What cannot be used ends the command."""
     try:
-        return contexts.load()
+        yield
     except ValueError as error:
         raise Failed(str(error), USAGE) from error
+
+
+def _known() -> Contexts:
+    with _usable():
+        return contexts.load()
 
 
 def _there(known: Contexts, name: str) -> str:

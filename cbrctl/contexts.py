@@ -9,10 +9,10 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Final
 
+from cbrctl import address
 from cbrctl.credential import cleaned, read
 
 KEY_VARIABLE: Final = "CBR_API_KEY"
-DEFAULT_ADDRESS: Final = "127.0.0.1:50051"
 _FILE_VARIABLE: Final = "CBRCTL_CONFIG"
 
 
@@ -21,7 +21,7 @@ class Context:
     """A gateway, and how it is called. Every field is a key of the file, except `name`."""
 
     name: str = ""
-    address: str = DEFAULT_ADDRESS
+    address: str = address.DEFAULT
     plaintext: bool = False
     project: str = ""
     api_key_env: str = KEY_VARIABLE
@@ -99,7 +99,9 @@ def chosen(name: str, given: Mapping[str, Any]) -> Context:
             f" config set {name} --address HOST:PORT`"
         )
     base = known.by_name.get(name, Context())
-    return replace(base, **{key: value for key, value in given.items() if value is not None})
+    made = replace(base, **{key: value for key, value in given.items() if value is not None})
+    address.checked(made.address)
+    return made
 
 
 def _context(name: str, data: object, where: Path) -> Context:

@@ -22,7 +22,7 @@ def diagnosed(context: Context) -> str:
     """What is wrong, and what to do."""
     host, _, port = context.address.rpartition(":")
     if not port.isdigit() or not host:
-        return f"{context.address} is not HOST:PORT: name the gateway with --address."
+        return f"{context.address} cannot be reached: check --address."
     try:
         return _of_plaintext(context) if context.plaintext else _of_tls(context)
     except socket.gaierror:

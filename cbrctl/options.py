@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from cbrctl import contexts
+from cbrctl import address, contexts
 from cbrctl.contexts import Context
 from cbrctl.failures import USAGE, Failed
 
@@ -39,7 +39,7 @@ def reaching(*, hidden: bool = False) -> list[click.Parameter]:
         option(
             "--address",
             metavar="HOST:PORT",
-            help=f"Address of the gateway. [CBR_ADDRESS; default: {contexts.DEFAULT_ADDRESS}]",
+            help=f"Address of the gateway. [CBR_ADDRESS; default: {address.DEFAULT}]",
         ),
         option(
             "--plaintext/--tls",

@@ -26,18 +26,15 @@ class OverGrpc:
 
     def __init__(self, context: Context, deadline_s: float | None = None) -> None:
         self._context, self._deadline_s = context, deadline_s
-        try:
-            self._channel = Gateway(
-                context.address,
-                context.credential(),
-                context.project,
-                context.plaintext,
-                context.ca_file,
-                context.certificate_file,
-                context.key_file,
-            ).channel()
-        except OSError as error:
-            raise ValueError(f"{error.filename}: {error.strerror}") from error
+        self._channel = Gateway(
+            context.address,
+            context.credential(),
+            context.project,
+            context.plaintext,
+            context.ca_file,
+            context.certificate_file,
+            context.key_file,
+        ).channel()
 
     def call(self, rpc: str, request: Data, left_s: float | None = None) -> dict[str, Any]:
         """`left_s`: of the deadline, if some of it is over."""

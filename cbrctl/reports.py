@@ -20,13 +20,17 @@ def failed(refusal: Refusal, verb: Verb | None = None) -> Failed:
 
 def _lines(refusal: Refusal, flags: dict[str, Given]) -> Iterator[str]:
     reason = f" ({refusal.reason})" if refusal.reason else ""
-    yield f"{refusal.code}{reason}: {_with_flags(refusal.text, flags)}"
+    if not refusal.reason and refusal.advice:
+        # Nobody but a library has spoken, of sockets and handshakes.
+        yield f"{refusal.code}: {refusal.advice}"
+    else:
+        yield f"{refusal.code}{reason}: {_with_flags(refusal.text, flags)}"
     several = len(refusal.violations) > 1
     for each in refusal.violations:
         flag = _flag(flags, each.field)
         if several or flag:
             yield f"{each.field or 'a field'}{f' ({flag})' if flag else ''}: {each.text}"
-    if refusal.advice:
+    if refusal.reason and refusal.advice:
         yield refusal.advice
     if refusal.request_id and refusal.in_doubt:
         yield (

@@ -42,10 +42,15 @@ class Transport(Protocol):
 def connect(context: "Context", deadline_s: float | None = None) -> Transport:
     """The way to the context's gateway. Nothing is sent yet.
 
-    `deadline_s`: of each call and stream; None: what the Python client gives it.
+    `deadline_s`: of each call and stream; None: what the Python client gives it. Raises ValueError
+    for a file or a credential that cannot be used.
 
     What carries calls is loaded here and not before, since that is most of what a command costs.
     """
+    if not context.plaintext:
+        from cbrctl.certificates import check
+
+        check(context)
     from cbrctl.over_http2 import OverHttp2, can_reach
 
     if can_reach(context):

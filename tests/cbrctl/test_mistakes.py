@@ -17,6 +17,7 @@ from tests.cbrctl.conftest import BILLING
 
 LIST = ("vaults", "list")
 ID = "00000000-0000-0000-0000-000000000000"
+WITH_TLS = (*LIST, "--tls")
 CREATE = ("vaults", "create", "--name", "mistake")
 
 
@@ -27,6 +28,10 @@ def tls(tmp_path_factory):
     ours = authority("ours")
     server = certificate(ours, dns("localhost"))
     (folder / "ca.pem").write_bytes(ours.pem)
+    (folder / "key.pem").write_bytes(server.key_pem)
+    (folder / "none.pem").write_text("nothing")
+    (folder / "cut.pem").write_bytes(ours.pem.replace(b"MII", b"M!!"))
+    (folder / "locked.pem").write_bytes(server.key_pem.replace(b" PRIVATE", b" ENCRYPTED PRIVATE"))
     serving = grpc.server(ThreadPoolExecutor(1))
     pair = grpc.ssl_server_credentials([(server.key_pem, server.pem)])
     port = serving.add_secure_port("127.0.0.1:0", pair)
@@ -42,6 +47,10 @@ def silent():
         yield f"127.0.0.1:{listening.getsockname()[1]}"
 
 
+RAW = ("Traceback", "SSL", "ipv4:", "errors resolving", "last error", "Method not found")
+"""Words of libraries."""
+
+
 def case(arguments, code, *said, **variables):
     return arguments, code, said, variables
 
@@ -55,7 +64,47 @@ AT_A_TERMINAL = {
     "no such host": case(
         (*LIST, "--address", "no.invalid:1"), 3, "is not known here: check --address"
     ),
-    "no port": case((*LIST, "--address", "localhost"), 3, "is not HOST:PORT"),
+    "no port": case((*LIST, "--address", "localhost"), 2, "Say localhost:50051"),
+    "a port of letters": case((*LIST, "--address", "localhost:x"), 2, "Say localhost:50051"),
+    "no such port": case((*LIST, "--address", "localhost:99999"), 2, "no port from 1 to 65535"),
+    "port 0": case((*LIST, "--address", "localhost:0"), 2, "no port from 1 to 65535"),
+    "no host": case((*LIST, "--address", ":50051"), 2, "has no host", "HOST:PORT"),
+    "a blank in the host": case((*LIST, "--address", "a b:1"), 2, "has no host of letters"),
+    "a URL": case((*LIST, "--address", "http://{health}"), 2, "Say --address {health} --plaintext"),
+    "a URL with TLS": case(
+        (*LIST, "--address", "https://a.example/x"), 2, "Say --address a.example:50051 --tls"
+    ),
+    "a URL of the environment": case(LIST, 2, "is a URL", CBR_ADDRESS="grpc://a.example:1"),
+    "a URL in a context": case(("config", "set", "x", "--address", "http://a:1"), 2, "is a URL"),
+    "IPv6 alone": case((*LIST, "--address", "::1"), 2, "without brackets", "[::1]:50051"),
+    "IPv6 and a port": case((*LIST, "--address", "::1:50051"), 2, "without brackets"),
+    "IPv6 without a port": case((*LIST, "--address", "[::1]"), 2, "Say [::1]:50051"),
+    "a key for authorities": case(
+        (*WITH_TLS, "--ca-file", "{key}"), 2, "--ca-file {key} holds a private key", "authorities"
+    ),
+    "no PEM for authorities": case(
+        (*WITH_TLS, "--ca-file", "{none}"), 2, "--ca-file {none} holds no certificate in PEM"
+    ),
+    "a broken authority": case((*WITH_TLS, "--ca-file", "{cut}"), 2, "cannot be read. Copy it"),
+    "no file": case((*WITH_TLS, "--ca-file", "/nowhere"), 2, "--ca-file /nowhere cannot be read"),
+    "no private key": case(
+        (*WITH_TLS, "--certificate-file", "{ca}"), 2, "is given without --key-file: name both"
+    ),
+    "no certificate": case(
+        (*WITH_TLS, "--key-file", "{key}"), 2, "is given without --certificate-file"
+    ),
+    "a certificate for a key": case(
+        (*WITH_TLS, "--certificate-file", "{ca}", "--key-file", "{ca}"), 2, "holds no private key"
+    ),
+    "a key for a certificate": case(
+        (*WITH_TLS, "--certificate-file", "{key}", "--key-file", "{key}"), 2, "a private key, and"
+    ),
+    "another's key": case(
+        (*WITH_TLS, "--certificate-file", "{ca}", "--key-file", "{key}"), 2, "belong together"
+    ),
+    "a locked key": case(
+        (*WITH_TLS, "--certificate-file", "{ca}", "--key-file", "{locked}"), 2, "with a password"
+    ),
     "health port": case((*LIST, "--address", "{health}"), 3, "the services are at 50051"),
     "emulator's port": case(
         (*LIST, "--address", "{emulator}"),
@@ -142,13 +191,13 @@ def test_at_a_terminal(ctl, dev, tls, silent, monkeypatch, *, arguments, code, s
         "health": dev.health,
         "emulator": dev.emulator.removeprefix("http://"),
         "tls": tls[0],
-        "ca": str(tls[1]),
+        **{each.stem: str(each) for each in tls[1].parent.iterdir()},
         "silent": silent,
     }
     ended = ctl(*(each.format(**known) for each in arguments))
     assert (ended.exit_code, ended.stdout) == (code, ""), ended.output
     assert not [each for each in said if each.format(**known) not in ended.stderr], ended.stderr
-    assert "Traceback" not in ended.stderr
+    assert not [each for each in RAW if each in ended.stderr], ended.stderr
 
 
 def failure(gateway, request=None, **more):
@@ -171,6 +220,8 @@ def failure(gateway, request=None, **more):
         ("{dev}", "k", False, "plaintext=True"),
         ("{tls}", "k", True, "leave out plaintext=True"),
         ("{tls}", "k", False, "ca_file"),
+        ("http://{dev}", "k", True, "leave out http://"),
+        ("https://{tls}", "k", False, "leave out http://"),
     ],
 )
 def test_to_a_program(dev, tls, *, address, key, plaintext, said):
