@@ -256,7 +256,7 @@ def _wanted(flags: Mapping[str, str], **more: Any) -> Wanted:  # noqa: ANN401 - 
 
 def _run(wanted: Wanted, flags: Mapping[str, str], *, signals: "Signals | None") -> None:
     from devstack.stack import AddressTaken, run_stack  # noqa: PLC0415
-    from gateway.audit.recovery import Unusable  # noqa: PLC0415
+    from gateway.audit.lock import Unusable  # noqa: PLC0415
 
     try:
         asyncio.run(run_stack(wanted, signals))

@@ -14,7 +14,7 @@ from emulator import settings as emulated
 from emulator.server import running_emulator
 from emulator.transitions import Pace
 from gateway.app import App
-from gateway.audit.recovery import Unusable
+from gateway.audit.lock import Unusable
 from gateway.config import Config
 from gateway.process import serve
 from gateway.rpc.server import AddressInUse

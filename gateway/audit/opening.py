@@ -15,18 +15,10 @@ from gateway.audit.chain import Keys
 from gateway.audit.events import own_record
 from gateway.audit.export import Backlog, Exporter
 from gateway.audit.intents import Entry, unresolved
+from gateway.audit.lock import Lock, Running, Unusable, locked
 from gateway.audit.log import Audit
 from gateway.audit.record import Anchor, OpenIntent, Previous
-from gateway.audit.recovery import (
-    Lock,
-    Position,
-    Running,
-    Unusable,
-    locked,
-    position,
-    repaired,
-    stale_writer,
-)
+from gateway.audit.recovery import Position, position, repaired, stale_writer, unreadable
 from gateway.audit.redaction import Redactor
 from gateway.audit.retention import Retention, RetentionWorker
 from gateway.audit.segments import segments
@@ -111,7 +103,7 @@ async def _known(
 
     A store that is down keeps nobody from starting; a file that cannot be read does.
     """
-    found = await in_background(lambda: _from_file(settings, directory, keys))
+    found = await in_background(lambda: anchors_of_file(settings, directory, keys))
     if kept is not None:
         try:
             found += await kept.last(keys)
@@ -124,7 +116,8 @@ async def _known(
     return found
 
 
-def _from_file(settings: AuditSettings, directory: Path, keys: Keys) -> list[Anchor]:
+def anchors_of_file(settings: AuditSettings, directory: Path, keys: Keys) -> list[Anchor]:
+    """Those in `audit.anchors`. Raises Unusable."""
     if settings.anchors is None:
         return []
     try:
@@ -217,10 +210,7 @@ class _Files(Struct, frozen=True):
             ]
             return position(self.directory, name, self.keys, last_of(self.known, name)), others
         except OSError as error:
-            raise Unusable(
-                f"{error.filename or self.directory} cannot be read: {error.strerror}. The audit"
-                " log goes on where it ended, so it must be readable"
-            ) from error
+            raise unreadable(self.directory, error) from error
 
     def _exporter(self, sink: FileSink) -> Exporter | None:
         if self.settings.otlp is None:

@@ -7,10 +7,7 @@ which some were lost. They are set aside beside their segment. Everything else t
 chain was changed by somebody, and nothing is built upon it.
 """
 
-import errno
-import fcntl
 import os
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,26 +22,18 @@ from gateway.audit.anchors import last_of
 from gateway.audit.chain import GENESIS, Head, Keys, follows, stated
 from gateway.audit.events import own_record
 from gateway.audit.intents import Entry, OpenIntents
+from gateway.audit.lock import Unusable, locked
 from gateway.audit.record import Anchor
-from gateway.audit.segments import Damaged, SegmentFile, is_at, record_header, segments
+from gateway.audit.segments import Damaged, SegmentFile, record_header, segments
 from gateway.audit.sinks import FileSink
 
 _MODE: Final = 0o600
-_LOOK_S: Final = 0.05
 _ADVICE: Final = (
     "Run `cbr-gateway audit verify`, and keep its report and the files; then give the gateway"
     " another audit.writer, which begins a new chain"
 )
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
-
-
-class Unusable(Exception):  # noqa: N818 - says what is the case
-    """The log cannot be begun. The text says why and what to do."""
-
-
-class Running(Unusable):
-    """Another process writes this log."""
 
 
 class Torn(msgspec.Struct, frozen=True):
@@ -63,93 +52,11 @@ class Position(msgspec.Struct, frozen=True):
     torn: Torn | None = None
 
 
-class Lock:
-    """A lock on a file beside the segments.
-
-    Whoever removes the file takes no name away: it is taken again before anything is written.
-    """
-
-    def __init__(self, directory: Path, writer: str) -> None:
-        self._directory = directory
-        self._writer = writer
-        self._path = directory / f"{writer}.lock"
-        self._fd: int | None = None
-
-    def taken(self) -> bool:
-        """Whether this process has the name now; takes it if it is free. Raises OSError."""
-        if self._held():
-            return True
-        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _MODE)
-        if not (_locked(fd) and is_at(fd, self._path)):
-            os.close(fd)
-            return False
-        self.close()
-        self._fd = fd
-        return True
-
-    def hold(self) -> bool:
-        """Whether the name had to be taken anew, since its file was not there any more.
-
-        Raises OSError when another process has it.
-        """
-        if self._held():
-            return False
-        if not self.taken():
-            raise OSError(
-                errno.EBUSY,
-                f"another process writes as {self._writer!r}, since the lock of this one was"
-                " removed",
-            )
-        return True
-
-    def close(self) -> None:
-        if self._fd is not None:
-            os.close(self._fd)
-            self._fd = None
-
-    def _held(self) -> bool:
-        return self._fd is not None and is_at(self._fd, self._path)
-
-
-def _locked(fd: int) -> bool:
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
-
-
-@contextmanager
-def locked(directory: Path, writer: str, timeout_s: float = 0) -> Iterator[Lock]:
-    """Holds the writer's name for this process.
-
-    Raises Running when another one has it for longer than that; Unusable.
-    """
-    lock = Lock(directory, writer)
-    try:
-        give_up = time.monotonic() + timeout_s
-        while not lock.taken():
-            if time.monotonic() >= give_up:
-                text = (
-                    f"another process writes as {writer!r} into {directory}. Give each process that"
-                    " shares it an audit.writer of its own"
-                )
-                raise Running(text)
-            time.sleep(_LOOK_S)
-    except OSError as error:
-        raise Unusable(
-            f"audit.directory {directory} cannot be used: {error.strerror}. Make it a directory"
-            " that this user may write to"
-        ) from error
-    try:
-        yield lock
-    finally:
-        lock.close()
-
-
-def position(directory: Path, writer: str, keys: Keys, anchored: Anchor | None) -> Position:
-    """Where the writer's chain stands; sets aside what a crash has left at its end.
+def position(
+    directory: Path, writer: str, keys: Keys, anchored: Anchor | None, *, mend: bool = True
+) -> Position:
+    """Where the writer's chain stands; sets aside what a crash has left at its end, unless it is
+    not to `mend` it.
 
     The lock must be held. Raises Unusable or OSError.
     """
@@ -160,12 +67,13 @@ def position(directory: Path, writer: str, keys: Keys, anchored: Anchor | None) 
         last = files.pop()
         data = _data(last)
         good = _good(last, data, keys, anchored)
-        if good.size < len(data):
+        if mend and good.size < len(data):
             torn = _set_aside(last, good.size, data[good.size :])
         if good.size:
             found = Position(good.head, last.number, good.open, torn)
             break
-        last.path.unlink(missing_ok=True)
+        if mend:
+            last.path.unlink(missing_ok=True)
     if anchored is not None and anchored.sequence > found.head.sequence:
         had = (
             f"record {found.head.sequence} is the last of writer {writer!r} in {directory}, and"
@@ -176,6 +84,14 @@ def position(directory: Path, writer: str, keys: Keys, anchored: Anchor | None) 
             f" this writer's name. {_ADVICE}"
         )
     return found
+
+
+def unreadable(directory: Path, error: OSError) -> Unusable:
+    """What is to be taken up cannot be read."""
+    return Unusable(
+        f"{error.filename or directory} cannot be read: {error.strerror}. The audit log goes on"
+        " where it ended, so it must be readable"
+    )
 
 
 def _data(segment: SegmentFile) -> bytes:

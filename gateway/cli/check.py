@@ -17,6 +17,14 @@ if TYPE_CHECKING:
 @click.command()
 @configured
 @click.option(
+    "--start",
+    is_flag=True,
+    help=(
+        "Also refuse what another process has now: ports, the store's file, the audit log. For a"
+        " machine on which no gateway runs."
+    ),
+)
+@click.option(
     "--online",
     is_flag=True,
     help="Also sign in to CBR with every credential, and list in every project. Changes nothing.",
@@ -38,15 +46,20 @@ if TYPE_CHECKING:
 )
 def check(
     config_file: Path | None,
-    online: bool,  # noqa: FBT001 - a flag of the command line
+    start: bool,  # noqa: FBT001 - a flag of the command line
+    online: bool,  # noqa: FBT001 - as above
     report_file: Path | None,
     within_s: float,
     **flags: object,
 ) -> None:
-    """Check the configuration and every declaration; report all problems."""
+    """Check the configuration, every declaration, and what a start needs here; report all problems.
+
+    Changes nothing, and may run beside a gateway.
+    """
     if report_file is not None and not online:
         raise click.UsageError("--report needs --online: what it tells is asked of CBR")
     config, layers, catalog = _found(config_file, flags)
+    _check_start(config, layers, start)
     counts = {
         "RPC": len(catalog.bindings),
         "region": len(config.upstream.regions),
@@ -79,6 +92,20 @@ def _found(config_file: Path | None, flags: dict[str, object]) -> "tuple[Config,
     if reports:
         raise click.ClickException("\n".join(reports))
     return config, layers, catalog
+
+
+def _check_start(config: "Config", layers: "Layers", start: bool) -> None:  # noqa: FBT001 - as above
+    """What `serve` would refuse here and now."""
+    import asyncio
+
+    from gateway.config import masking
+    from gateway.preflight import refusals
+
+    mask, found = masking(layers), asyncio.run(refusals(config))
+    if problems := [mask.of(each.text) for each in found if start or not each.held]:
+        raise click.ClickException("\n".join(problems))
+    for each in found:
+        click.echo(f"In use now: {mask.of(each.text)}", err=True)
 
 
 def _counted(count: int, thing: str) -> str:

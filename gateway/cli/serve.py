@@ -29,7 +29,7 @@ def serve(signals: "Signals | None", /, config_file: Path | None, **flags: objec
         # us as errors.
         os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
-        from gateway.audit.recovery import Unusable
+        from gateway.audit.lock import Unusable
         from gateway.config import masking
         from gateway.rpc.server import AddressInUse
         from gateway.state import StoreDown

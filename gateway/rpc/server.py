@@ -6,6 +6,7 @@ server would refuse its probes, too.
 """
 
 import asyncio
+import errno
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, Protocol
@@ -58,6 +59,12 @@ class AddressInUse(Exception):  # noqa: N818 - says what is the case
             " machine. Choose another one or stop the other process"
         )
         self.address = address
+
+    @property
+    def taken(self) -> bool:
+        """Whether another process has the port, as far as the system says why."""
+        cause = self.__cause__
+        return isinstance(cause, OSError) and cause.errno == errno.EADDRINUSE
 
 
 class Bounds(Struct, frozen=True):

@@ -5,12 +5,12 @@ See `store.py`.
 
 from gateway.state.channel import Channel, Heard
 from gateway.state.counters import MAX_AMOUNT, Charge, Counters, Refused, Shortage, Total, Usage
-from gateway.state.errors import StoreDown, WrongStore
+from gateway.state.errors import StoreDown, StoreHeld, WrongStore
 from gateway.state.heartbeat import Heartbeat
 from gateway.state.key_value import KeyValue, SingleKeyValue, VersionedKeyValue
 from gateway.state.leases import Leased, Leases, Slot
 from gateway.state.life import Life
-from gateway.state.opening import open_store
+from gateway.state.opening import open_store, try_store
 from gateway.state.operation import (
     OPEN,
     Admitted,
@@ -61,6 +61,7 @@ __all__ = [
     "State",
     "Store",
     "StoreDown",
+    "StoreHeld",
     "StoreSettings",
     "Taken",
     "Total",
@@ -68,4 +69,5 @@ __all__ = [
     "VersionedKeyValue",
     "WrongStore",
     "open_store",
+    "try_store",
 ]

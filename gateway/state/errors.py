@@ -8,6 +8,10 @@ class StoreDown(Exception):  # noqa: N818 - a state of the store, named as its u
     """
 
 
+class StoreHeld(StoreDown):
+    """Another process has the file of an embedded store."""
+
+
 class WrongStore(StoreDown):
     """The store is not one that the gateway can work with, and waiting does not make it one.
 

@@ -1,7 +1,7 @@
 """Opens the store that the settings name."""
 
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -14,10 +14,11 @@ from gateway.state.owner_address import OwnerAddress
 from gateway.state.settings import MEMORY, StoreSettings
 from gateway.state.sqlite import sqlite_store
 from gateway.state.sqlite_here import SqlHere
-from gateway.state.sqlite_schema import prepare
+from gateway.state.sqlite_schema import prepare, try_out
 from gateway.state.sqlite_thread import SqlThread
 from gateway.state.store import Store
 from gateway.state.together import SharedChannel, SharedOwnLimits
+from gateway.writable import require_writable
 
 
 @contextlib.asynccontextmanager
@@ -68,6 +69,22 @@ async def open_shared(
         yield replace(store, rates=limits, leases=limits, channel=SharedChannel(clock))
 
 
+async def try_store(settings: StoreSettings) -> list[bytes]:
+    """What opening the embedded store would come upon, while nothing is changed: the anchors of
+    audit logs that it holds. Raises StoreDown as `open_store` does.
+    """
+    path, anchors = settings.path, list[bytes]()
+    if settings.kind == "valkey" or path == MEMORY:
+        return anchors
+    if await in_background(lambda: _found(path)):
+        trying = SqlThread(
+            str(path), lambda db: anchors.extend(try_out(db)), settings.answer_timeout_s
+        )
+        await trying.open()
+        await trying.close()
+    return anchors
+
+
 async def _open_file(settings: StoreSettings) -> SqlThread:
     await in_background(lambda: _create(settings.path))
     thread = SqlThread(str(settings.path), prepare, settings.answer_timeout_s)
@@ -80,8 +97,23 @@ def _create(path: Path) -> None:
 
     The files that SQLite puts beside it get the same mode.
     """
-    try:
+    with _told(path):
         path.touch(mode=0o600)
+
+
+def _found(path: Path) -> bool:
+    """Whether there is one; if not, it can be made."""
+    with _told(path):
+        found = path.exists()
+        if not found:
+            require_writable(path.parent)
+    return found
+
+
+@contextlib.contextmanager
+def _told(path: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise StoreDown(
             f"the file {path} cannot be used as a store: {error.strerror}. Give state.path a file"

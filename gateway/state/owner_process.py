@@ -11,6 +11,7 @@ import signal
 import socket
 import sys
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
@@ -21,6 +22,9 @@ from gateway.state.errors import StoreDown
 from gateway.state.opening import open_shared
 from gateway.state.owner import Owner
 from gateway.state.settings import StoreSettings
+
+LISTENING: Final = b"listening"
+"""What an owner tells its parent once it can be asked; anything else is why it cannot."""
 
 
 class Order(msgspec.Struct, frozen=True):
@@ -36,7 +40,7 @@ class Order(msgspec.Struct, frozen=True):
 
 
 async def own(order: Order) -> None:
-    """Raises StoreDown for a file that cannot be used."""
+    """Raises StoreDown for a file that cannot be used, and tells the parent."""
     settings = StoreSettings(
         path=Path(order.path), timeout_s=order.timeout_s, replay_ttl_s=order.replay_ttl_s
     )
@@ -44,12 +48,17 @@ async def own(order: Order) -> None:
     await asyncio.get_running_loop().create_unix_connection(
         lambda: parent, sock=socket.socket(fileno=order.parent)
     )
-    async with open_shared(settings, SystemClock(), follows=order.follows) as store:
-        owner = Owner(store)
-        async with owner.listening(socket.socket(fileno=order.listener)):
-            parent.send(b"listening")
-            await parent.lost.wait()
-            await owner.unasked.wait()
+    try:
+        async with open_shared(settings, SystemClock(), follows=order.follows) as store:
+            owner = Owner(store)
+            async with owner.listening(socket.socket(fileno=order.listener)):
+                parent.send(LISTENING)
+                await parent.lost.wait()
+                await owner.unasked.wait()
+    except StoreDown as problem:
+        parent.send(str(problem).encode())
+        parent.close()
+        raise
 
 
 def main() -> None:
@@ -60,8 +69,8 @@ def main() -> None:
     telemetry.configure(telemetry.LogSettings.model_validate_json(order.log))
     try:
         asyncio.run(own(order))
-    except StoreDown as problem:
-        sys.exit(f"Error: {problem}")
+    except StoreDown:
+        sys.exit(1)
 
 
 if __name__ == "__main__":

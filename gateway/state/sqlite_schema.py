@@ -65,6 +65,20 @@ def prepare(db: sqlite3.Connection) -> None:
     db.executescript(
         "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
     )
+    _upgrade(db)
+    db.execute("COMMIT")
+
+
+def try_out(db: sqlite3.Connection) -> list[bytes]:
+    """As `prepare`, but leaves the file as it is. The anchors that it holds."""
+    _upgrade(db)
+    anchors = [value for (value,) in db.execute("SELECT value FROM anchor")]
+    db.execute("ROLLBACK")
+    return anchors
+
+
+def _upgrade(db: sqlite3.Connection) -> None:
+    """Begins a transaction with what is missing."""
     db.execute("BEGIN IMMEDIATE")
     (version,) = db.execute("PRAGMA user_version").fetchone()
     if version > len(_VERSIONS):
@@ -77,4 +91,3 @@ def prepare(db: sqlite3.Connection) -> None:
     if version == 0:
         db.execute("INSERT INTO meta VALUES ('epoch', ?)", (uuid.uuid4().hex,))
     db.execute(f"PRAGMA user_version = {len(_VERSIONS)}")
-    db.execute("COMMIT")

@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 
 from msgspec import Struct
 
-from gateway.state.errors import StoreDown
+from gateway.state.errors import StoreDown, StoreHeld
 from gateway.state.timeouts import set_in_time
 
 T = TypeVar("T")
@@ -64,7 +64,9 @@ class SqlThread:
         except sqlite3.Error as error:
             held = getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_BUSY
             why = f"{error}{_HELD}" if held else str(error)
-            raise StoreDown(f"the file {self._path} cannot be used as a store: {why}") from error
+            raise (StoreHeld if held else StoreDown)(
+                f"the file {self._path} cannot be used as a store: {why}"
+            ) from error
 
     async def run(self, work: Work[T]) -> T:
         """Raises what `work` raises; StoreDown when the disk fails or takes too long, whereby a job

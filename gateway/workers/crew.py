@@ -78,6 +78,9 @@ class Crew:
             for place in self.places:
                 place.kill()
             await asyncio.gather(keeping, return_exceptions=True)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_KILLED_S):
+                    await self._all_ended()
 
     async def _run(self) -> None:
         try:

@@ -69,7 +69,7 @@ async def _made(
     """Raises AddressInUse and NotStarted."""
     address = held_port(stack, config.server.listen)
     http = held_port(stack, config.http.listen) if config.http.listen is not None else None
-    owner = StoreOwner(config, _folder(stack)) if config.state.kind == "sqlite" else None
+    owner = StoreOwner(config, own_folder(stack)) if config.state.kind == "sqlite" else None
     key = Secret(secrets.token_hex(PAGE_TOKEN_KEY_BYTES))
     count, socket = config.server.workers, owner.socket if owner else None
     parts = [Part(n, count, address, http, socket, key) for n in range(1, count + 1)]
@@ -82,7 +82,7 @@ async def _made(
     return _Parent(config, crew, owner, reading)
 
 
-def _folder(stack: contextlib.AsyncExitStack) -> Path:
+def own_folder(stack: contextlib.ExitStack | contextlib.AsyncExitStack) -> Path:
     """Of this gateway alone. Raises NotStarted."""
     try:
         return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cbr-gateway-")))

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from gateway.audit.settings import AuditSettings
 from gateway.config import Config
 from gateway.reload import Read
 from gateway.secret import Secret
@@ -31,6 +32,11 @@ class Start(Struct, frozen=True):
     read: Read
 
 
+def audit_of(config: Config, number: int) -> AuditSettings:
+    """Of the worker with that number."""
+    return config.audit.model_copy(update={"writer": f"{config.audit.writer_name}-{number}"})
+
+
 def own_config(config: Config, part: Part) -> Config:
     """As one worker works by it.
 
@@ -38,14 +44,13 @@ def own_config(config: Config, part: Part) -> Config:
     to read vaults for the metrics. Each writes an audit log of its own, in the common directory.
     """
     first = part.number == 1
-    audit = {"writer": f"{config.audit.writer_name}-{part.number}"}
     return config.model_copy(
         update={
             "server": config.server.model_copy(update={"listen": part.address}),
             "http": config.http.model_copy(update={"listen": part.http}),
             "admin": config.admin.model_copy(update={"listen": None}),
             "metrics": config.metrics.model_copy(update={} if first else {"max_vaults": 0}),
-            "audit": config.audit.model_copy(update=audit),
+            "audit": audit_of(config, part.number),
             "state": config.state.model_copy(
                 update={"replicas": config.state.replicas * part.workers}
             ),

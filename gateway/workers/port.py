@@ -7,6 +7,7 @@ by mistake would each get a part of the calls.
 
 import contextlib
 import socket
+from typing import Any
 
 from gateway.rpc.server import AddressInUse
 
@@ -22,21 +23,30 @@ def held_port(stack: contextlib.ExitStack | contextlib.AsyncExitStack, address: 
 
 
 def _held(address: str) -> socket.socket:
+    """Of what the name stands for, the first that can be had: as gRPC does without workers."""
     host, _, port = address.rpartition(":")
-    host = host.strip("[]")
     try:
-        family, kind, _, _, where = socket.getaddrinfo(
-            host, int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
+        found = socket.getaddrinfo(
+            host.strip("[]"), int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
     except OSError as error:
         raise AddressInUse(address) from error
-    held = socket.socket(family, kind)
+    for number, (family, kind, _, _, where) in enumerate(found, start=1):
+        try:
+            return _bound(socket.socket(family, kind), where)
+        except OSError as error:
+            if number == len(found):
+                raise AddressInUse(address) from error
+    raise AssertionError
+
+
+def _bound(held: socket.socket, where: tuple[Any, ...]) -> socket.socket:
     try:
         held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         # Without sharing it first: that would succeed beside another gateway of this user.
         held.bind(where)
         held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    except OSError as error:
+    except OSError:
         held.close()
-        raise AddressInUse(address) from error
+        raise
     return held

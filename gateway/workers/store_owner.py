@@ -11,7 +11,7 @@ import msgspec
 
 from gateway.config import Config
 from gateway.frames import Frames
-from gateway.state.owner_process import Order
+from gateway.state.owner_process import LISTENING, Order
 from gateway.state.settings import MEMORY
 from gateway.workers.child import Keeper, NotStarted, started
 
@@ -20,29 +20,42 @@ _END_S: Final = 10.0
 _MODE: Final = 0o600
 
 
+def socket_in(folder: Path) -> Path:
+    """Where the owner of a gateway with this folder is asked."""
+    return folder / "store.sock"
+
+
+def bound(path: Path) -> socket.socket:
+    """Raises NotStarted."""
+    listener = socket.socket(socket.AF_UNIX)
+    try:
+        listener.bind(str(path))
+        path.chmod(_MODE)
+    except OSError as error:
+        listener.close()
+        raise NotStarted(
+            f"the store's owner cannot listen at {path}: {error}. Name another folder in TMPDIR;"
+            " the path of a socket has some 100 characters at most"
+        ) from error
+    return listener
+
+
 class StoreOwner:
     """`socket`: where it is asked. `folder`: of this gateway alone."""
 
     def __init__(self, config: Config, folder: Path) -> None:
         self._config, self._folder = config, folder
-        self.socket = folder / "store.sock"
+        self.socket = socket_in(folder)
         self.keeper = Keeper("store_owner")
         self.listening = asyncio.Event()
         self._follows = False
+        self._problem = ""
         self._parent: Frames | None = None
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator["asyncio.Task[None]"]:
         """The work of keeping one, which fails with NotStarted. Raises NotStarted."""
-        with socket.socket(socket.AF_UNIX) as listener:
-            try:
-                listener.bind(str(self.socket))
-                self.socket.chmod(_MODE)
-            except OSError as error:
-                raise NotStarted(
-                    f"the store's owner cannot listen at {self.socket}: {error}. Name another"
-                    " folder in TMPDIR; the path of a socket has some 100 characters at most"
-                ) from error
+        with bound(self.socket) as listener:
             listener.listen()
             keeping = asyncio.create_task(self.keeper.run(lambda: self._once(listener)))
             try:
@@ -62,19 +75,28 @@ class StoreOwner:
             order = msgspec.json.encode(self._order(listener, theirs)).decode()
             descriptors = (listener.fileno(), theirs.fileno())
             process = await started(_MODULE, order, descriptors)
-        self._parent = link = Frames(lambda _link, _frame: self.listening.set())
+        self._parent = link = Frames(lambda _link, frame: self._hear(frame))
         self.listening.clear()
+        self._problem = "the owner of the store has ended: its error stands above"
         try:
             loop = asyncio.get_running_loop()
             await loop.create_unix_connection(lambda: link, sock=mine)
             await process.wait()
+            # What it said last has come by then.
+            await link.lost.wait()
         finally:
             link.close()
             if process.returncode is None:
                 process.kill()
         worked = self.listening.is_set()
         self._follows = self._follows or worked
-        return None if worked else "the owner of the store has ended: its error stands above"
+        return None if worked else self._problem
+
+    def _hear(self, frame: bytes) -> None:
+        if frame == LISTENING:
+            self.listening.set()
+        else:
+            self._problem = frame.decode()
 
     def _order(self, listener: socket.socket, parent: socket.socket) -> Order:
         state = self._config.state

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from gateway.admin.probes import Finding
 from gateway.app import App, ProcessRole
-from gateway.audit.recovery import Unusable
+from gateway.audit.lock import Unusable
 from gateway.background import in_background
 from gateway.config import Config
 from gateway.metrics.merged import Metric

@@ -11,8 +11,9 @@ import structlog
 from gateway.audit import events
 from gateway.audit.events import own_record
 from gateway.audit.intents import Entry
+from gateway.audit.lock import locked
 from gateway.audit.query import Query, rows
-from gateway.audit.recovery import locked, position
+from gateway.audit.recovery import position
 from gateway.audit.segments import name_of, segments
 from gateway.audit.verify import verify
 from tests.audit.logs import KEYS, WRITER, Broken, entry, sink

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from gateway.audit import events
 from gateway.audit.anchors import AnchorFile, line_of
+from gateway.audit.lock import Unusable
 from gateway.audit.opening import open_audit
-from gateway.audit.recovery import Unusable
 from gateway.audit.segments import name_of
 from gateway.audit.settings import AuditSettings
 from gateway.cli.main import main

@@ -20,7 +20,8 @@ from gateway.audit.chain import stated
 from gateway.audit.events import own_record
 from gateway.audit.export import Backlog
 from gateway.audit.intents import Entry
-from gateway.audit.recovery import locked, position, stale_writer
+from gateway.audit.lock import locked
+from gateway.audit.recovery import position, stale_writer
 from gateway.audit.retention import Retention
 from gateway.audit.segments import counted, raised
 from gateway.audit.sinks import FileSink

@@ -17,10 +17,10 @@ from gateway.audit.anchors import anchors_in, line_of, signed
 from gateway.audit.call_record import Activity, Caller, Declared, Level
 from gateway.audit.chain import Head
 from gateway.audit.intents import Entry
+from gateway.audit.lock import Unusable, locked
 from gateway.audit.opening import open_audit
 from gateway.audit.query import Query, rows
 from gateway.audit.record import Task
-from gateway.audit.recovery import Unusable, locked
 from gateway.audit.segments import record_header, segments
 from gateway.audit.settings import AuditSettings
 from gateway.audit.sinks import StdoutSink

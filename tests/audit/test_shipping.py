@@ -21,8 +21,8 @@ from pydantic import ValidationError
 from gateway.audit import events
 from gateway.audit.chain import stated
 from gateway.audit.export import Backlog
+from gateway.audit.lock import Unusable
 from gateway.audit.opening import open_audit
-from gateway.audit.recovery import Unusable
 from gateway.audit.segments import counted, name_of, raised, segments
 from gateway.audit.settings import AuditSettings
 from gateway.audit.verify import verify

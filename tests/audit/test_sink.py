@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from gateway.audit.anchors import AnchorFile, last_of
+from gateway.audit.lock import Unusable, locked
 from gateway.audit.query import Query, rows
-from gateway.audit.recovery import Unusable, locked, position
+from gateway.audit.recovery import position
 from gateway.audit.segments import name_of
 from gateway.audit.verify import verify
 from gateway.audit.writer import Refused, Writer

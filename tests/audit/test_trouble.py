@@ -18,11 +18,12 @@ from gateway.audit.chain import Head, stated
 from gateway.audit.events import own_record
 from gateway.audit.export import Backlog
 from gateway.audit.intents import Entry
+from gateway.audit.lock import Unusable, locked
 from gateway.audit.opening import open_audit
 from gateway.audit.otlp import _record
 from gateway.audit.query import Query, rows
 from gateway.audit.record import Previous
-from gateway.audit.recovery import Unusable, locked, position
+from gateway.audit.recovery import position
 from gateway.audit.segments import Disk, name_of, segments
 from gateway.audit.sinks import StdoutSink
 from gateway.audit.verify import verify
