@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from gateway.secret import SecretReference
 from gateway.state.address import SCHEMES, Through, parsed
+from gateway.state.address_files import check_files
 
 MEMORY = Path(":memory:")
 # A server may be gone, and then a caller is to be told within a second. A file is where this
@@ -103,7 +104,7 @@ class StoreSettings(BaseModel):
             )
         if self.kind == "valkey":
             try:
-                parsed(self.url.reveal() if self.url else "")
+                check_files(parsed(self.url.reveal() if self.url else "").primary)
             except ValueError as error:
                 raise ValueError(f"of kind valkey {error}") from None
         if self.kind == "valkey" and find_spec("redis") is None:

@@ -9,7 +9,11 @@ from enum import Enum
 from typing import Final
 
 from msgspec import Struct
-from redis.exceptions import RedisError
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import InvalidResponse, RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from gateway.connect_failure import ConnectFailure, Where, connect_failure
 
 
 class Then(Enum):
@@ -101,6 +105,14 @@ RULES: Final = {
         Then.REPORT,
         "allow the user all commands on the keys that begin with state.prefix in braces",
     ),
+    "DB index is out of range": Rule(
+        "it has no database of this number", Then.REPORT, "correct the number in state.url"
+    ),
+    "SELECT is not allowed in cluster mode": Rule(
+        "it is a node of a cluster, which has one database",
+        Then.REPORT,
+        "leave the number of the database out of state.url",
+    ),
     "NOSCRIPT": Rule("it does not know a script", Then.TEACH),
     "max number of clients reached": Rule(
         "it has too many clients", Then.REPORT, "raise maxclients"
@@ -112,6 +124,11 @@ RULES: Final = {
         " valkey+sentinel://",
     ),
 }
+_STORE: Final = Where("state.url", "valkeys://", "ssl_ca_certs in state.url")
+_CLOSED: Final = (
+    "the shared store has closed the connection, or it came to nothing: check that it runs, the"
+    " network of this machine, and whether it speaks TLS: then state.url begins with valkeys://"
+)
 _WRONG: Final = frozenset({"MOVED", "CROSSSLOT"})
 _FOUND: Final = re.compile(rf"(?:^|-|\(')({'|'.join(map(re.escape, RULES))})\b")
 """At the beginning, or in the words that a script or a pipeline puts around it."""
@@ -124,12 +141,23 @@ def explained(error: Exception) -> str:
     """
     if isinstance(error, NotFoundError):
         return str(error)
-    found = rule_of(error) if isinstance(error, RedisError) else None
-    return (
-        f"the shared store answers {found[0]}: {found[1]}"
-        if found
-        else f"the shared store failed: {type(error).__name__}"
-    )
+    if found := rule_of(error) if isinstance(error, RedisError) else None:
+        return f"the shared store answers {found[0]}: {found[1]}"
+    if isinstance(error, RedisTimeoutError | TimeoutError):
+        return f"the shared store does not answer in time: {ConnectFailure.SILENT.advice(_STORE)}"
+    if isinstance(error, InvalidResponse):
+        return (
+            "the shared store does not speak the protocol of Valkey: check host and port of"
+            " state.url"
+        )
+    if isinstance(error, RedisConnectionError | OSError):
+        failure = connect_failure(error)
+        return _CLOSED if failure is ConnectFailure.OTHER else _unreachable(failure)
+    return f"the shared store failed: {type(error).__name__}"
+
+
+def _unreachable(failure: ConnectFailure) -> str:
+    return f"the shared store cannot be reached: {failure.problem}; {failure.advice(_STORE)}"
 
 
 def wrong_store(error: Exception, *, follows: bool) -> bool:

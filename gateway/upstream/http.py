@@ -20,9 +20,9 @@ from typing import Final, Literal, Protocol, Self
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from gateway.connect_failure import ConnectFailure
 from gateway.regular_file import read_file
 from gateway.upstream.breaker import Verdict
-from gateway.upstream.connect_failure import ConnectFailure
 
 MAX_BODY_BYTES: Final = 8 * 1024 * 1024
 """Cap of a decoded response body."""
@@ -100,7 +100,7 @@ class NotSent(Unanswered):
 
     @property
     def advice(self) -> str:
-        return self.connect.advice if self.connect else ""
+        return self.connect.advice() if self.connect else ""
 
 
 class NoPlace(NotSent):

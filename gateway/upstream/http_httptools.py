@@ -14,8 +14,8 @@ from typing import Any, Final
 
 from aiohappyeyeballs import start_connection
 
+from gateway.connect_failure import connect_failure
 from gateway.upstream.body import ACCEPTED_ENCODING
-from gateway.upstream.connect_failure import connect_failure
 from gateway.upstream.connection import Connection
 from gateway.upstream.http import (
     HttpRequest,

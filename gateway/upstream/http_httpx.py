@@ -23,8 +23,8 @@ from typing import Final
 import httpx
 from msgspec import Struct, field
 
+from gateway.connect_failure import connect_failure
 from gateway.upstream.body import ACCEPTED_ENCODING, read_body
-from gateway.upstream.connect_failure import connect_failure
 from gateway.upstream.http import (
     FIRST_ERROR,
     HttpRequest,

@@ -26,8 +26,8 @@ from typing import Final
 import msgspec
 from google.protobuf.message import Message
 
+from gateway.connect_failure import ConnectFailure
 from gateway.upstream import strict_json
-from gateway.upstream.connect_failure import ConnectFailure
 from gateway.upstream.declaration import RetryClass
 from gateway.upstream.error_in_success import error_document, order_error, shows_success
 from gateway.upstream.http import HttpResponse

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from gateway.upstream.connect_failure import ConnectFailure
+from gateway.connect_failure import ConnectFailure
 from gateway.upstream.http import HttpRequest, NotSent, TransportSettings
 from gateway.upstream.transport import open_transport
 from tests.unit.upstream.raw_server import answer

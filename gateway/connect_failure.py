@@ -3,6 +3,7 @@
 import socket
 import ssl
 from collections.abc import Iterator
+from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
@@ -12,37 +13,50 @@ _PLAIN: Final = frozenset(
 """OpenSSL's words for an answer that is not TLS."""
 
 
+@dataclass(frozen=True, slots=True)
+class Where:
+    """What an operator has set: the address, its scheme with TLS, and the authorities."""
+
+    address: str
+    secure: str
+    authorities: str
+
+
+CLOUD: Final = Where("the endpoint", "https://", "upstream.transport.ca_file")
+
+
 class ConnectFailure(Enum):
     """Each with what is wrong, which anybody may be told, and what to do, which is for the log."""
 
     NAME = (
         "its name cannot be resolved",
-        "check the host in the endpoint and the name servers of this machine",
+        "check the host in {address} and the name servers of this machine",
     )
     REFUSED = (
         "it refuses connections",
-        "check host and port of the endpoint, and that the service runs",
+        "check host and port of {address}, and that the service runs",
+    )
+    NO_SOCKET = (
+        "its socket is not there",
+        "check the path in {address}, and that the service runs",
     )
     SILENT = (
         "no connection came about in time",
         (
-            "check host and port of the endpoint, routes, firewalls, and that the port speaks what"
-            " the endpoint says: TLS for https://"
+            "check host and port of {address}, routes, firewalls, and that the port speaks what"
+            " {address} says: TLS for {secure}"
         ),
     )
     NOT_TLS = (
         "it does not speak TLS on this port",
         (
-            "the endpoint says https:// but the port answers in plain text: correct the scheme or"
-            " the port"
+            "{address} says {secure} but the port answers in plain text: correct the scheme or the"
+            " port"
         ),
     )
     CERTIFICATE = (
         "its certificate is not trusted",
-        (
-            "check the name in the endpoint; for an authority of your own set"
-            " upstream.transport.ca_file"
-        ),
+        ("check the name in {address}; for an authority of your own set {authorities}"),
     )
     TLS = (
         "the TLS handshake failed",
@@ -53,12 +67,17 @@ class ConnectFailure(Enum):
     )
     OTHER = (
         "no connection could be made",
-        "check the endpoint, the proxy if there is one, and the network of this machine",
+        "check {address}, the proxy if there is one, and the network of this machine",
     )
 
     def __init__(self, problem: str, advice: str) -> None:
         self.problem = problem
-        self.advice = advice
+        self._advice = advice
+
+    def advice(self, where: Where = CLOUD) -> str:
+        return self._advice.format(
+            address=where.address, secure=where.secure, authorities=where.authorities
+        )
 
 
 def connect_failure(error: BaseException) -> ConnectFailure:
@@ -73,6 +92,8 @@ def connect_failure(error: BaseException) -> ConnectFailure:
                 return ConnectFailure.NAME
             case ConnectionRefusedError():
                 return ConnectFailure.REFUSED
+            case FileNotFoundError():
+                return ConnectFailure.NO_SOCKET
     return ConnectFailure.OTHER
 
 
