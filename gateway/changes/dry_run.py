@@ -74,7 +74,7 @@ class DryRun(Struct, frozen=True):
         await self.preconditions.check(change, reads)
         told.losses.extend(loss_shown(each) for each in change.losses)
         told.limits.extend(await self._limits(change, deadline))
-        told.running_task_ids.extend(await self._running(change))
+        told.running_task_ids.extend(await self._running(change, reads.shown))
         if (price := change.binding.traits.price) is not None:
             told.price_class.CopyFrom(price(change.request, getattr(current, "vault", None)))
         return told
@@ -105,21 +105,32 @@ class DryRun(Struct, frozen=True):
         given = [_use(key, amount, each, asked) for key, amount, each in asked.given_back]
         return [*taken, *given]
 
-    async def _running(self, change: Change) -> list[str]:
-        """Tasks at work on the vault that the request's path names, as far as CBR shows them."""
-        ids = [
-            each.value
-            for field in change.binding.id_fields
-            if field.in_path and field.refers == options_pb2.REFERS_VAULT
-            for each in field.ids(change.request)
-        ]
+    async def _running(self, change: Change, shown: Iterable[Any]) -> list[str]:
+        """Tasks at work on the vaults that the change is about, as far as CBR shows them."""
+        ids = {*_named_vaults(change), *filter(None, map(_shown_vault, shown))}
         found = []
         for status in (task_pb2.TASK_STATUS_RUNNING, task_pb2.TASK_STATUS_WAITING):
-            for vault_id in ids:
-                wanted = task_pb2.ListTasksRequest(vault_id=vault_id, status=status)
+            wanted = task_pb2.ListTasksRequest(status=status)
+            if len(ids) == 1:
+                wanted.vault_id = next(iter(ids))
+            if ids:
                 rows, _ = await self.reader.understood(wanted, task_pb2.Task, change.scope.project)
-                found += [row.id for row in rows]
+                found += [row.id for row in rows if row.vault_id in ids]
         return found
+
+
+def _named_vaults(change: Change) -> Iterator[str]:
+    for field in change.binding.id_fields:
+        if field.refers == options_pb2.REFERS_VAULT:
+            yield from (each.value for each in field.ids(change.request))
+
+
+def _shown_vault(answer: Any) -> str:  # noqa: ANN401 - any message
+    """The vault that an object which was looked at is, or is in."""
+    names = answer.DESCRIPTOR.fields_by_name
+    return str(
+        answer.vault.id if "vault" in names else answer.backup.vault_id if "backup" in names else ""
+    )
 
 
 def _shortages(asked: Asked) -> Iterator[Shortage]:
@@ -154,7 +165,10 @@ async def _check(change: Change, reads: ProjectReads) -> None:
     found = await refused(change.request, reads) if refused is not None else None
     if found is not None:
         error = UpstreamError(400, found.code, found.parameter)
-        raise end_errors.refused(change.binding, change.request, error, UpstreamFacts())
+        told = end_errors.refused(change.binding, change.request, error, UpstreamFacts())
+        if found.about:
+            told.message = f"{found.about}: {told.message}"
+        raise told
 
 
 def _warnings(shown: Iterable[Any]) -> Iterator[str]:

@@ -114,6 +114,7 @@ def _synchronised(request: backup_pb2.SyncBackupsRequest, tasks: Sequence[Task])
 
 SYNC_BACKUPS: Final = Traits[backup_pb2.SyncBackupsRequest, backup_pb2.SyncBackupsResponse](
     rpc="BackupService/SyncBackups",
+    refused=backup_state.synchronisation_refused,
     search=_synchronising,
     answer=_synchronised,
 )

@@ -4,7 +4,7 @@ from typing import Final
 
 from cbrgateway.v1 import backup_share_pb2 as pb
 
-from gateway.operations import backup_state
+from gateway.operations import share_state
 from gateway.upstream.amounts import Metric, ResourceDelta, Sharing
 from gateway.upstream.read_back import within
 from gateway.upstream.traits import Deltas, Fields, ReadBack, Traits
@@ -22,7 +22,7 @@ def _members(request: pb.AddBackupMembersRequest, _current: object) -> Deltas:
 
 ADD_BACKUP_MEMBERS: Final = Traits[pb.AddBackupMembersRequest, pb.AddBackupMembersResponse](
     rpc="BackupShareService/AddBackupMembers",
-    refused=backup_state.sharing_refused,
+    refused=share_state.sharing_refused,
     deltas=_members,
     shares=lambda request: Sharing(
         request.backup_id, added=frozenset(request.project_ids), accounts=bool(request.domains)
@@ -43,12 +43,12 @@ def _member_updated(
 
 UPDATE_BACKUP_MEMBER: Final = Traits[pb.UpdateBackupMemberRequest, pb.UpdateBackupMemberResponse](
     rpc="BackupShareService/UpdateBackupMember",
-    refused=backup_state.accepting_refused,
+    refused=share_state.accepting_refused,
     read_back=_member_updated,
 )
 
 DELETE_BACKUP_MEMBER: Final = Traits[pb.DeleteBackupMemberRequest, pb.DeleteBackupMemberResponse](
     rpc="BackupShareService/DeleteBackupMember",
-    refused=backup_state.unsharing_refused,
+    refused=share_state.unsharing_refused,
     shares=lambda request: Sharing(request.backup_id, removed=frozenset({request.member_id})),
 )

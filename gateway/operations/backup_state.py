@@ -1,14 +1,18 @@
-"""What keeps CBR from changing a backup, as the backup and its vault show it."""
+"""What keeps CBR from changing a backup, as the backup, its vault and what it goes to show it."""
 
-from collections.abc import Sequence
-from datetime import datetime
 from typing import Final
 
-from cbrgateway.v1 import backup_pb2, backup_share_pb2, types_pb2, vault_pb2
+from cbrgateway.v1 import backup_pb2, protectability_pb2, types_pb2, vault_pb2
+from google.rpc import code_pb2
 
+from gateway.errors import GatewayError
+from gateway.operations.binding_state import protectables
+from gateway.operations.destination_state import destination_refused
 from gateway.operations.reads import BACKUP
-from gateway.operations.vault_state import backups_in, vault_of
+from gateway.operations.share_state import backup_of, is_available, members_of
+from gateway.operations.vault_state import vault_of
 from gateway.upstream.look import Look, Refusal, refusal
+from gateway.upstream.lookup import PROTECTABLE_TYPES
 
 _SERVER: Final = "OS::Nova::Server"
 _DISK: Final = "OS::Cinder::Volume"
@@ -20,20 +24,11 @@ _DELETABLE: Final = frozenset({backup_pb2.BACKUP_STATUS_AVAILABLE, backup_pb2.BA
 _UNMADE: Final = frozenset(
     {backup_pb2.REPLICATION_STATUS_FAILED, backup_pb2.REPLICATION_STATUS_SKIPPED}
 )
-_MAX_SHARES: Final = 10
+_TARGETS: Final = {_SERVER: "server_id", _DISK: "volume_id"}
+"""The fields that targets of restores are named in, by type; others are in `resource_id`."""
 
 
-async def _backup(look: Look, backup_id: str) -> backup_pb2.Backup:
-    return (await look.answer(BACKUP.request(backup_id), BACKUP.response)).backup
-
-
-def _available(backup: backup_pb2.Backup) -> bool:
-    return backup.status == backup_pb2.BACKUP_STATUS_AVAILABLE
-
-
-async def delete_refused(request: backup_pb2.DeleteBackupRequest, look: Look) -> Refusal | None:
-    """DeleteBackup."""
-    backup = await _backup(look, request.backup_id)
+def _undeletable(backup: backup_pb2.Backup) -> Refusal | None:
     if backup.parent_id:
         return refusal(6201)
     if backup.status in _GOING:
@@ -42,105 +37,112 @@ async def delete_refused(request: backup_pb2.DeleteBackupRequest, look: Look) ->
         return refusal(6216)
     if backup.extend_info.os_images_data:
         return refusal(6204)
+    return None
+
+
+async def delete_refused(request: backup_pb2.DeleteBackupRequest, look: Look) -> Refusal | None:
+    """DeleteBackup."""
+    backup = await backup_of(look, request.backup_id)
+    if refused := _undeletable(backup):
+        return refused
     vault = await vault_of(look, backup.vault_id)
     if vault.billing.status == types_pb2.VAULT_STATUS_DELETING:
         return refusal(6201)
-    return refusal(6220) if vault.locked and backup.extend_info.auto_trigger else None
+    if vault.locked and backup.extend_info.auto_trigger:
+        return refusal(6220)
+    shares = await members_of(look, backup.id) if backup.resource_type == _SERVER else ()
+    return refusal(6710) if any(each.image_id for each in shares) else None
 
 
 async def restore_refused(request: backup_pb2.RestoreBackupRequest, look: Look) -> Refusal | None:
-    """RestoreBackup. Sizes and kinds of what it is restored to are not looked at."""
-    backup = await _backup(look, request.backup_id)
-    if backup.image_type == backup_pb2.IMAGE_TYPE_REPLICATION or not _available(backup):
+    """RestoreBackup."""
+    backup = await backup_of(look, request.backup_id)
+    if backup.image_type == backup_pb2.IMAGE_TYPE_REPLICATION or not is_available(backup):
         return refusal(2005)
     vault = await vault_of(look, backup.vault_id)
     if vault.billing.status != types_pb2.VAULT_STATUS_AVAILABLE:
         return refusal(6202)
-    targets = {_SERVER: "server_id", _DISK: "volume_id"}
-    target = targets.get(backup.resource_type, "resource_id")
-    if not getattr(request.restore, target):
-        return refusal(9900, target)
+    name = _TARGETS.get(backup.resource_type, "resource_id")
+    target_id = getattr(request.restore, name)
+    if not target_id:
+        return refusal(9900, name)
     disks = {child.id for child in backup.children}
-    strange = any(each.backup_id not in disks for each in request.restore.mappings)
-    return refusal(9900, "mappings") if strange else None
+    if any(each.backup_id not in disks for each in request.restore.mappings):
+        return refusal(9900, "mappings")
+    if backup.resource_type not in PROTECTABLE_TYPES:
+        return None
+    (target,) = await protectables(look, [(backup.resource_type, target_id)])
+    return _does_not_fit(backup, target, request.restore)
+
+
+def _does_not_fit(
+    backup: backup_pb2.Backup,
+    target: protectability_pb2.Protectable,
+    wish: backup_pb2.RestoreSpec,
+) -> Refusal | None:
+    """Whether a disk that is to be written is not there or too small, or a system disk would get
+    other data.
+    """
+    parts = {child.id: child for child in backup.children}
+    disks = {disk.id: disk for disk in target.children}
+    for mapping in wish.mappings:
+        part, disk = parts[mapping.backup_id], disks.get(mapping.volume_id)
+        if disk is None:
+            return refusal(7000, about=mapping.volume_id)
+        if disk.size_gib < part.resource_size_gib:
+            return refusal(2001, about=disk.id)
+        boots = dict(disk.detail).get("bootable") == "true"
+        if boots and part.extend_info.HasField("bootable") and not part.extend_info.bootable:
+            return refusal(2013, about=disk.id)
+    small = backup.resource_type != _SERVER and target.size_gib < backup.resource_size_gib
+    return refusal(2001, about=target.id) if small else None
 
 
 async def replication_refused(
     request: backup_pb2.ReplicateBackupRequest, look: Look
 ) -> Refusal | None:
     """ReplicateBackup."""
-    backup = await _backup(look, request.backup_id)
+    backup = await backup_of(look, request.backup_id)
     if backup.image_type == backup_pb2.IMAGE_TYPE_REPLICATION:
         return refusal(1002)
     bootable = any(child.extend_info.bootable for child in backup.children)
     if backup.resource_type != _TURBO and not bootable:
         return refusal(1003)
-    if not _available(backup):
+    if not is_available(backup):
         return refusal(6216)
     there = any(
         record.destination_region == request.replicate.destination_region
         and record.status not in _UNMADE
         for record in backup.replication_records
     )
-    return refusal(1009) if there else None
-
-
-async def sharing_refused(
-    request: backup_share_pb2.AddBackupMembersRequest, look: Look
-) -> Refusal | None:
-    """AddBackupMembers."""
-    backup = await _backup(look, request.backup_id)
-    if backup.resource_type != _SERVER:
-        return refusal(6700)
-    if not _available(backup):
-        return refusal(6702)
-    if any(child.extend_info.encrypted for child in backup.children):
-        return refusal(6709)
-    listed = backup_share_pb2.ListBackupMembersRequest(backup_id=request.backup_id)
-    there = await look.rows(listed, backup_share_pb2.Member)
-    if {each.destination_project_id for each in there}.intersection(request.project_ids):
-        return refusal(6703)
-    many = len(there) + len(request.project_ids) + len(request.domains) > _MAX_SHARES
-    return refusal(6701) if many else None
-
-
-async def accepting_refused(
-    request: backup_share_pb2.UpdateBackupMemberRequest, look: Look
-) -> Refusal | None:
-    """UpdateBackupMember."""
-    if not request.vault_id:
+    if there:
+        return refusal(1009)
+    asked = request.replicate
+    if asked.cross_account_urn:
         return None
-    billing = (await vault_of(look, request.vault_id)).billing
-    takes = (billing.object_type, billing.protect_type) == (
-        types_pb2.OBJECT_TYPE_SERVER,
-        types_pb2.PROTECT_TYPE_BACKUP,
+    return await destination_refused(
+        look, asked.destination_region, asked.destination_project_id, asked.destination_vault_id
     )
-    return None if takes else refusal(6713)
 
 
-async def unsharing_refused(
-    request: backup_share_pb2.DeleteBackupMemberRequest, look: Look
+async def synchronisation_refused(
+    request: backup_pb2.SyncBackupsRequest, look: Look
 ) -> Refusal | None:
-    """DeleteBackupMember."""
-    asked = backup_share_pb2.GetBackupMemberRequest(
-        backup_id=request.backup_id, member_id=request.member_id
-    )
-    member = (await look.answer(asked, backup_share_pb2.GetBackupMemberResponse)).member
-    return refusal(6710) if member.image_id else None
+    """SyncBackups."""
+    hybrid = vault_pb2.ListVaultsRequest(cloud_type=types_pb2.CLOUD_TYPE_HYBRID)
+    if not await look.rows(hybrid, types_pb2.Vault):
+        return refusal(7300)
+    for each in request.sync:
+        if await _exists(look, each.backup_id):
+            return refusal(9900, "backup_id", each.backup_id)
+    return None
 
 
-async def expiring_sooner(
-    request: vault_pb2.UpdateBackupExpirationRequest, look: Look
-) -> Sequence[backup_pb2.Backup]:
-    """Backups of the vault that are kept now, or for longer than until the new day begins."""
-    day = request.expiration_date
+async def _exists(look: Look, backup_id: str) -> bool:
     try:
-        zone = datetime.strptime(request.time_zone.removeprefix("UTC") or "+00:00", "%z").tzinfo
-        until = datetime(day.year, day.month, day.day, tzinfo=zone).timestamp()
-    except ValueError:
-        return ()  # CBR refuses a day that there is not.
-    return [
-        each
-        for each in await backups_in(look, request.vault_id)
-        if not each.HasField("expire_time") or each.expire_time.ToSeconds() > until
-    ]
+        await look.answer(BACKUP.request(backup_id), BACKUP.response)
+    except GatewayError as error:
+        if error.code in {code_pb2.NOT_FOUND, code_pb2.INVALID_ARGUMENT}:
+            return False
+        raise
+    return True

@@ -5,7 +5,7 @@ from typing import Final
 
 from cbrgateway.v1 import checkpoint_pb2, task_pb2
 
-from gateway.operations import vault_state
+from gateway.operations import checkpoint_state
 from gateway.operations.growth import one
 from gateway.operations.reads import CHECKPOINT
 from gateway.operations.searches import REPLICATIONS, ids
@@ -57,7 +57,7 @@ CREATE_CHECKPOINT: Final = Traits[
     checkpoint_pb2.CreateCheckpointRequest, checkpoint_pb2.CreateCheckpointResponse
 ](
     rpc="CheckpointService/CreateCheckpoint",
-    refused=vault_state.checkpoint_refused,
+    refused=checkpoint_state.checkpoint_refused,
     deltas=one(Metric.CHECKPOINTS_PER_DAY),
     search=_backing_up,
     description=lambda request: request.checkpoint.parameters.description,
@@ -101,7 +101,7 @@ REPLICATE_CHECKPOINT: Final = Traits[
     checkpoint_pb2.ReplicateCheckpointRequest, checkpoint_pb2.ReplicateCheckpointResponse
 ](
     rpc="CheckpointService/ReplicateCheckpoint",
-    refused=vault_state.vault_replication_refused,
+    refused=checkpoint_state.replication_refused,
     deltas=one(Metric.REPLICATIONS_PER_DAY),
     search=_replicating,
     answer=_replication,
@@ -111,7 +111,7 @@ SYNC_CHECKPOINT: Final = Traits[
     checkpoint_pb2.SyncCheckpointRequest, checkpoint_pb2.SyncCheckpointResponse
 ](
     rpc="CheckpointService/SyncCheckpoint",
-    refused=vault_state.synchronisation_refused,
+    refused=checkpoint_state.synchronisation_refused,
     search=lambda request, answer: Search(
         (task_pb2.TASK_TYPE_SYNC,),
         (request.sync.vault_id,),

@@ -6,8 +6,9 @@ from typing import Final
 
 from cbrgateway.v1 import backup_pb2, policy_pb2, types_pb2, vault_pb2
 
+from gateway.operations.destination_state import destination_refused
 from gateway.operations.reads import POLICY
-from gateway.operations.vault_state import REPLICABLE, backups_in, vault_of
+from gateway.operations.vault_state import REPLICABLE, backups_in, unusable, vault_of
 from gateway.upstream.look import Look, Refusal, refusal
 
 _MAX_POLICIES: Final = 32
@@ -26,9 +27,25 @@ async def _of_vault(look: Look, vault_id: str) -> list[policy_pb2.Policy]:
 
 async def create_refused(request: policy_pb2.CreatePolicyRequest, look: Look) -> Refusal | None:
     """CreatePolicy."""
+    if lacking := lacking_destination(
+        request.policy.operation_type, request.policy.operation_definition
+    ):
+        return lacking
     listed = policy_pb2.ListPoliciesRequest(operation_type=request.policy.operation_type)
     there = await look.rows(listed, policy_pb2.Policy)
     return refusal(6001) if len(there) >= _MAX_POLICIES else None
+
+
+def lacking_destination(
+    kind: int, definition: types_pb2.PolicyOperationDefinition
+) -> Refusal | None:
+    """A replication policy says whereto."""
+    if kind != types_pb2.POLICY_OPERATION_TYPE_REPLICATION:
+        return None
+    for name in ("destination_region", "destination_project_id"):
+        if not getattr(definition, name):
+            return refusal(9900, name)
+    return None
 
 
 async def update_refused(request: policy_pb2.UpdatePolicyRequest, look: Look) -> Refusal | None:
@@ -66,7 +83,10 @@ async def association_refused(
     request: vault_pb2.AssociateVaultPolicyRequest, look: Look
 ) -> Refusal | None:
     """AssociateVaultPolicy."""
-    billing = (await vault_of(look, request.vault_id)).billing
+    vault = await vault_of(look, request.vault_id)
+    billing = vault.billing
+    if refused := unusable(vault):
+        return refused
     if billing.protect_type == types_pb2.PROTECT_TYPE_REPLICATION:
         return refusal(6127)
     for policy_id in _wanted(request):
@@ -76,7 +96,20 @@ async def association_refused(
             return refusal(6122)
         if replicates != bool(request.destination_vault_id):
             return refusal(9900, "destination_vault_id")
+        if replicates and (refused := await _destination_refused(policy, request, look)):
+            return refused
     return None
+
+
+async def _destination_refused(
+    policy: policy_pb2.Policy, request: vault_pb2.AssociateVaultPolicyRequest, look: Look
+) -> Refusal | None:
+    there = policy.operation_definition
+    if there.cross_account_urn or not there.destination_region:
+        return None
+    return await destination_refused(
+        look, there.destination_region, there.destination_project_id, request.destination_vault_id
+    )
 
 
 async def replaced(

@@ -5,8 +5,7 @@ from typing import Final
 
 from cbrgateway.v1 import backup_pb2, task_pb2, types_pb2, vault_pb2
 
-from gateway.operations import vault_state
-from gateway.operations.backup_state import expiring_sooner
+from gateway.operations import creation_state, expiry_state, vault_state
 from gateway.operations.growth import grown, size_first
 from gateway.operations.prices import of_charging_mode, of_new, of_none, of_resized
 from gateway.operations.reads import VAULT
@@ -64,7 +63,7 @@ def _made(response: Callable[[types_pb2.Vault], Fields]) -> Creation[types_pb2.V
 
 CREATE_VAULT: Final = Traits[vault_pb2.CreateVaultRequest, vault_pb2.CreateVaultResponse](
     rpc="VaultService/CreateVault",
-    refused=vault_state.creation_refused,
+    refused=creation_state.creation_refused,
     deltas=_added,
     price=of_new,
     expands=lambda request: request.vault.auto_expand,
@@ -75,7 +74,7 @@ CREATE_VAULT: Final = Traits[vault_pb2.CreateVaultRequest, vault_pb2.CreateVault
 
 ORDER_VAULT: Final = Traits[vault_pb2.OrderVaultRequest, vault_pb2.OrderVaultResponse](
     rpc="VaultService/OrderVault",
-    refused=vault_state.creation_refused,
+    refused=creation_state.creation_refused,
     deltas=_added,
     price=of_new,
     expands=lambda request: request.vault.auto_expand,
@@ -171,8 +170,9 @@ UPDATE_BACKUP_EXPIRATION: Final = Traits[
     vault_pb2.UpdateBackupExpirationRequest, vault_pb2.UpdateBackupExpirationResponse
 ](
     rpc="VaultService/UpdateBackupExpiration",
+    refused=expiry_state.expiry_refused,
     losing=Losing[vault_pb2.UpdateBackupExpirationRequest, backup_pb2.Backup](
-        kind="backup", lost=expiring_sooner, made=lambda backup: backup.create_time
+        kind="backup", lost=expiry_state.expiring_sooner, made=lambda backup: backup.create_time
     ),
     search=lambda request, answer: Search(
         (task_pb2.TASK_TYPE_OTHER,), (request.vault_id,), named=ids(answer and answer.task_id)

@@ -5,7 +5,8 @@ from typing import Final
 
 from cbrgateway.v1 import backup_pb2, task_pb2, types_pb2, vault_pb2
 
-from gateway.operations import vault_state
+from gateway.operations import binding_state
+from gateway.operations.vault_state import backups_in
 from gateway.upstream.look import Look
 from gateway.upstream.losses import Guard, Losing
 from gateway.upstream.read_back import cannot_tell, within
@@ -54,22 +55,14 @@ def _other_disks(asked: types_pb2.ResourceRef, now: types_pb2.VaultResource) -> 
     """Whether a resource is bound with another selection of disks than is asked for."""
     if not asked.HasField("extra_info") or not now.HasField("extra_info"):
         return False
-    wanted = (
-        set(asked.extra_info.exclude_volumes),
-        {disk.id for disk in asked.extra_info.include_volumes},
-    )
-    there = (
-        set(now.extra_info.exclude_volumes),
-        {disk.id for disk in now.extra_info.include_volumes},
-    )
-    return wanted != there
+    return binding_state.disks_of(asked.extra_info) != binding_state.disks_of(now.extra_info)
 
 
 ADD_VAULT_RESOURCES: Final = Traits[
     vault_pb2.AddVaultResourcesRequest, vault_pb2.AddVaultResourcesResponse
 ](
     rpc="VaultService/AddVaultResources",
-    refused=vault_state.addition_refused,
+    refused=binding_state.addition_refused,
     read_back=_added,
 )
 
@@ -93,7 +86,7 @@ def _removing(request: vault_pb2.RemoveVaultResourcesRequest, tasks: Sequence[Ta
 async def _backups_of(
     request: vault_pb2.RemoveVaultResourcesRequest, look: Look
 ) -> Sequence[backup_pb2.Backup]:
-    backups = await vault_state.backups_in(look, request.vault_id)
+    backups = await backups_in(look, request.vault_id)
     return [each for each in backups if each.resource_id in request.resource_ids]
 
 
@@ -101,7 +94,7 @@ REMOVE_VAULT_RESOURCES: Final = Traits[
     vault_pb2.RemoveVaultResourcesRequest, vault_pb2.RemoveVaultResourcesResponse
 ](
     rpc="VaultService/RemoveVaultResources",
-    refused=vault_state.resources_lacking,
+    refused=binding_state.removal_refused,
     losing=Losing[vault_pb2.RemoveVaultResourcesRequest, backup_pb2.Backup](
         guard=Guard.REMOVE_VAULT_RESOURCES,
         kind="backup",
@@ -133,7 +126,7 @@ SET_VAULT_RESOURCES: Final = Traits[
     vault_pb2.SetVaultResourcesRequest, vault_pb2.SetVaultResourcesResponse
 ](
     rpc="VaultService/SetVaultResources",
-    refused=vault_state.resources_lacking,
+    refused=binding_state.setting_refused,
     read_back=_auto_protect_set,
 )
 
@@ -154,7 +147,7 @@ MIGRATE_VAULT_RESOURCES: Final = Traits[
     vault_pb2.MigrateVaultResourcesRequest, vault_pb2.MigrateVaultResourcesResponse
 ](
     rpc="VaultService/MigrateVaultResources",
-    refused=vault_state.migration_refused,
+    refused=binding_state.migration_refused,
     search=_migrating,
     answer=lambda request, _tasks: {"migrated_resources": list(request.resource_ids)},
 )

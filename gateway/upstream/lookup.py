@@ -56,13 +56,14 @@ class Read(Protocol):
 
 
 _SERVER: Final = protectability_pb2.PROTECTABLE_TYPE_SERVER
-_PROTECTABLE_TYPES: Final[Mapping[str, protectability_pb2.ProtectableType.ValueType]] = {
+PROTECTABLE_TYPES: Final[Mapping[str, protectability_pb2.ProtectableType.ValueType]] = {
     "OS::Nova::Server": _SERVER,
     "OS::Ironic::BareMetalServer": _SERVER,
     "OS::Cinder::Volume": protectability_pb2.PROTECTABLE_TYPE_DISK,
     "OS::Sfs::Turbo": protectability_pb2.PROTECTABLE_TYPE_TURBO,
     "OS::Workspace::DesktopV2": protectability_pb2.PROTECTABLE_TYPE_WORKSPACE_V2,
 }
+"""Of the resources that CBR shows, by its word for theirs."""
 _IDS_AT_ONCE: Final = 50
 _AROUND_S: Final = 60
 """How much wider than a task's life the window is in which it is looked for; which of its times
@@ -239,7 +240,7 @@ def _kind(
     if "protectable_type" in names:
         return protectability_pb2.ProtectableType.ValueType(holder.protectable_type)
     word = holder.type if "type" in names else holder.resource_type
-    return _PROTECTABLE_TYPES.get(word, protectability_pb2.PROTECTABLE_TYPE_UNSPECIFIED)
+    return PROTECTABLE_TYPES.get(word, protectability_pb2.PROTECTABLE_TYPE_UNSPECIFIED)
 
 
 _LOOKUPS: Final[Mapping[int, Callable[[Lookup, Id], Awaitable[bool]]]] = {

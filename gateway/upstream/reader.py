@@ -1,7 +1,8 @@
 """What exists upstream, read through the gateway's own client: whole lists, or an error."""
 
+import asyncio
 import contextlib
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any, Final, TypeVar
 
 from cbrgateway.v1 import errors_pb2, task_pb2
@@ -23,6 +24,8 @@ Response = TypeVar("Response", bound=Message)
 Row = TypeVar("Row", bound=Message)
 
 _PAGE_SIZE: Final = 200
+_AT_ONCE: Final = 8
+"""Reads for one change."""
 _SCOPE: Final = "gateway/itself"
 
 
@@ -163,6 +166,14 @@ class ProjectReads(Struct, frozen=True):
     _shown: dict[Hashable, Message] = field(default_factory=dict)
 
     @property
+    def project_id(self) -> str:
+        return self.reader.known(self.project).project_id
+
+    def region_of(self, project_id: str) -> str:
+        there = self.reader.known(self.project).of_tenant(project_id)
+        return there.region if there is not None else ""
+
+    @property
     def shown(self) -> list[Message]:
         """The objects that were looked at."""
         return [*self._shown.values()]
@@ -175,8 +186,23 @@ class ProjectReads(Struct, frozen=True):
         assert isinstance(found, response)
         return found
 
+    async def answers(
+        self, requests: Sequence[Message], response: type[Response]
+    ) -> list[Response]:
+        found: list[Response] = []
+        for start in range(0, len(requests), _AT_ONCE):
+            some = (self.answer(each, response) for each in requests[start : start + _AT_ONCE])
+            for each in await asyncio.gather(*some, return_exceptions=True):
+                if isinstance(each, BaseException):
+                    raise each
+                found.append(each)
+        return found
+
     async def rows(self, request: Message, row: type[Row]) -> list[Row]:
         return await self.reader.rows(request, row, self.project)
+
+    async def now(self) -> Span | None:
+        return await self.reader.time(self.project)
 
 
 def _name(how: str, request: Message, project: str) -> tuple[str, str, str, bytes]:

@@ -2,103 +2,23 @@
 and the same request without it then sends what was told, byte for byte.
 """
 
-import itertools
-
 import pytest
-from cbrgateway.v1 import options_pb2 as options
 
 from emulator.transitions import Mode, Pace
 from tests.audit.scenes import audited_gateway, records
-from tests.functional import stage
+from tests.functional import sound_changes, stage
 from tests.functional import test_changes_in_doubt as scenes
-from tests.functional.calls import (
-    BINDINGS,
-    CATALOG,
-    REQUESTS,
-    arrived,
-    caller,
-    message_for,
-    until,
-)
+from tests.functional.calls import CATALOG, arrived, caller, message_for, until
+from tests.functional.sound_changes import CHANGES, changing, request_of, validating, vault_id
 from tests.harness import running_gateway
-from tests.isolation.requests import put
 
-KNOWN = dict(
-    sorted(scenes.RESPONSE_NOT_SHOWN | scenes.CONVERGE | scenes.DELETE | scenes.ONCE, key=str)
-)
-CHANGES = sorted(rpc for rpc, binding in BINDINGS.items() if not binding.reads)
-READS = {binding.operation for binding in BINDINGS.values() if binding.reads}
-
-
-async def vault_id(call):
-    return (await stage.vault(call)).id
-
-
-async def backup_id(call):
-    return (await stage.backup(call)).id
-
-
-async def checkpoint_id(call):
-    return (await stage.backup(call)).checkpoint_id
-
-
-async def policy_id(call):
-    return (await stage.policy(call)).id
-
-
-MADE = {
-    options.REFERS_VAULT: vault_id,
-    options.REFERS_DESTINATION_VAULT: vault_id,
-    options.REFERS_BACKUP: backup_id,
-    options.REFERS_CHECKPOINT: checkpoint_id,
-    options.REFERS_POLICY: policy_id,
-}
-
-
-FITTING = {
-    "CheckpointService/SyncCheckpoint": {"cloud_type": "hybrid"},
-    "OrderService/ChangeOrder": {"charging_mode": "pre_paid"},
-    "OrderService/UpdateOrder": {"charging_mode": "pre_paid"},
-}
-"""What the vaults have to be for it."""
-
-
-async def example(call, rpc):
-    """The example of an RPC, with objects that are there."""
-    message = message_for(rpc, REQUESTS[rpc])
-    for field in BINDINGS[rpc].id_fields:
-        if field.refers in MADE and next(field.ids(message), None):
-            put(message, field.names, await MADE[field.refers](call))
-    return message
-
-
-async def request_of(call, rpc):
-    found = message_for(rpc, await (KNOWN[rpc](call) if rpc in KNOWN else example(call, rpc)))
-    found.request_id = ""
-    return found
-
-
-def validating(request):
-    copy = type(request)()
-    copy.CopyFrom(request)
-    copy.validate_only = True
-    return copy
-
-
-def changing(world, since):
-    """The requests since then that are no reads."""
-    entries = world.emulator.state.truth.entries(since)
-    return [entry for entry in entries if entry.operation not in READS]
+shared_world = sound_changes.shared_world
 
 
 @pytest.mark.parametrize("rpc", CHANGES)
 async def test_a_change_is_told_and_then_made_as_told(world, rpc):
     call = scenes.someone(world, rpc)
-    request = await request_of(call, rpc)
-    for (name, value), vault in itertools.product(
-        FITTING.get(rpc, {}).items(), world.emulator.state.world.vaults.values()
-    ):
-        setattr(vault, name, value)
+    request = await request_of(world, call, rpc)
     since = scenes.last_seq(world)
     answer = await call.ok(rpc, validating(request))
     assert changing(world, since) == []

@@ -1510,7 +1510,7 @@ class ValidationResult(_message.Message):
 
     @_builtins.property
     def running_task_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Tasks at work on the vault that it names. CBR refuses most changes until they have ended (RESOURCE_BUSY); none of them is stopped."""
+        """Tasks at work on the vaults that it is about. CBR refuses most changes until they have ended (RESOURCE_BUSY); none of them is stopped."""
 
     @_builtins.property
     def price_class(self) -> Global___PriceClass:
