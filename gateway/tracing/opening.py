@@ -22,6 +22,7 @@ from requests.adapters import HTTPAdapter
 from gateway.background import in_background
 from gateway.renewal import Renewable, Use
 from gateway.rpc.call import CallMeter
+from gateway.tracing.answers import Answers
 from gateway.tracing.attempts import TracedAttempts
 from gateway.tracing.calls import TracedCalls
 from gateway.tracing.settings import TracingSettings
@@ -122,6 +123,7 @@ def _exporter(settings: TracingSettings, trusted: _Trusted) -> OTLPSpanExporter:
     # No proxies, certificates or passwords but those of the settings.
     session.trust_env = False
     session.mount("https://", trusted)
+    session.hooks["response"].append(Answers().look)
     return OTLPSpanExporter(
         endpoint=settings.endpoint.rstrip("/") + _PATH,
         headers={name: secret.reveal() for name, secret in settings.headers.items()},

@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTracePartialSuccess,
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
 )
@@ -19,10 +20,14 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 @dataclass
 class Collector:
-    """`status`: what it answers, once it `goes_on`. `asked`: how many requests came."""
+    """`status`: what it answers, once it `goes_on`. `asked`: how many requests came. `page`: what
+    a proxy answers in its place. `rejected`: how many spans of each request it does not take.
+    """
 
     address: str
     status: int = 200
+    page: bytes = b""
+    rejected: int = 0
     asked: int = 0
     spans: list[Span] = field(default_factory=list)
     headers: dict[str, str] = field(default_factory=dict)
@@ -63,9 +68,12 @@ def collecting(tls: ssl.SSLContext | None = None) -> Iterator[Collector]:
             collector.take(self.path, body)
             if not collector.goes_on.wait(60):
                 return
-            answer = ExportTraceServiceResponse().SerializeToString()
+            partly = ExportTracePartialSuccess(rejected_spans=collector.rejected)
+            answer = ExportTraceServiceResponse(partial_success=partly).SerializeToString()
+            kind = "text/html; charset=utf-8" if collector.page else "application/x-protobuf"
+            answer = collector.page or answer
             self.send_response(collector.status, "canary-of-the-collector")
-            self.send_header("Content-Type", "application/x-protobuf")
+            self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(answer)))
             self.end_headers()
             self.wfile.write(answer)

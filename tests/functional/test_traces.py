@@ -20,7 +20,7 @@ from emulator.settings import PAYMENTS_PROJECT_ID
 from emulator.transitions import Mode, Pace
 from gateway.app import open_app
 from gateway.audit.otlp import _record as as_otlp
-from gateway.tracing.opening import Tracing, _exporter
+from gateway.tracing.opening import Tracing, _exporter, _Sender
 from gateway.tracing.settings import TracingSettings
 from testkit.identities import authority, certificate, dns
 from tests.audit.scenes import audited_gateway, records
@@ -320,6 +320,38 @@ async def test_a_collector_that_refuses_costs_a_line_and_no_call(collector, line
     assert [line["level"] for line in told] == ["error"]
     assert "400" in told[0]["cause"]
     assert collector.headers["authorization"] not in repr(lines())
+
+
+@pytest.mark.parametrize(
+    ("status", "page", "told"),
+    [(301, b"", "301"), (308, b"", "308"), (200, b"<html>Please log in.</html>", "a page")],
+)
+async def test_a_proxy_that_answers_for_the_collector_has_not_taken_spans(
+    collector, lines, status, page, told
+):
+    """OpenTelemetry's exporter takes each answer below 400 for a success."""
+    collector.status, collector.page = status, page
+    async with running_gateway(sections={"tracing": tracing(collector)}) as world:
+        await caller(world).ok(LIST)
+    await until(lambda: [line for line in lines() if line["event"].startswith("traces cannot")])
+    (line,) = [line for line in lines() if line["event"].startswith("traces")]
+    assert (line["level"], told in line["cause"]) == ("error", True)
+
+
+async def test_spans_that_a_collector_rejects_are_told_until_it_takes_all(collector, lines):
+    """The exporter does not read what a collector answers."""
+    tracing = Tracing(TracingSettings(endpoint=collector.address))
+    sender = _Sender(_exporter(TracingSettings(endpoint=collector.address), tracing._trusted))
+    for collector.rejected in (0, 3, 5, 0, 2):
+        assert sender.export(()) is SpanExportResult.SUCCESS
+    told = [(line["event"], line.get("spans")) for line in lines() if "spans" in line["event"]]
+    assert told == [
+        ("the collector rejects spans", 3),
+        ("the collector takes all spans again", None),
+        ("the collector rejects spans", 2),
+    ]
+    sender.shutdown()
+    await tracing.aclose()
 
 
 async def test_a_silent_collector_holds_up_neither_calls_nor_the_end(collector, lines):
