@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import unquote
 
-from gateway.upstream import strict_json
+from gateway.upstream import tolerant_json
 from gateway.upstream.catalog import Catalog
 from gateway.upstream.declaration import Binding
 from gateway.upstream.http import HttpRequest, HttpResponse, Transport, always
+from gateway.upstream.strict_json import NotJson
 from gateway.upstream.values import Json
 
 _VARIABLE: Final = re.compile(r"\{([a-z_]+)\}")
@@ -92,6 +93,6 @@ def _pairs(query: str) -> Iterable[tuple[str, str]]:
 
 def _json(body: bytes) -> Json:
     try:
-        return strict_json.loads(body) if body.strip() else None
-    except strict_json.NotJson:
+        return tolerant_json.loads(body) if body.strip() else None
+    except NotJson:
         return None

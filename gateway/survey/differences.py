@@ -2,7 +2,8 @@
 does not know, types that are not the declared ones.
 
 Unlike the codec this also tells what the codec takes without loss, such as a number where text is
-declared, or keeps, such as a key that goes to `extra_fields`.
+declared, or keeps, such as a key that goes to `extra_fields`. What is damaged (tolerant_json.py)
+the codec tells.
 """
 
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from msgspec import Struct
 
 from gateway.upstream import codec
+from gateway.upstream.tolerant_json import Damaged
 from gateway.upstream.values import Json
 
 _F: Final = FieldDescriptor
@@ -61,6 +63,8 @@ def json_type(value: Json) -> str:
     if type(value) is list:
         items = sorted({json_type(item).partition(" ")[0] for item in value})
         return f"array of {' and '.join(items)}" if items else "array"
+    if type(value) is Damaged:
+        return json_type(value.kept)
     names: dict[object, str] = {
         bool: "boolean",
         int: "integer",
@@ -86,7 +90,7 @@ def differences(descriptor: Descriptor, value: Json, path: str = "") -> Iterator
         fd = fields.get(key)
         if fd is None and key not in _ECHOES:
             yield Difference(here, Kind.UNKNOWN_KEY, json_type(item))
-        elif fd is not None and item is not None:
+        elif fd is not None and item is not None and type(item) is not Damaged:
             yield from _of_field(fd, item, here)
 
 
@@ -107,6 +111,8 @@ def _of_field(fd: FieldDescriptor, value: Json, path: str) -> Iterator[Differenc
 
 
 def _single(fd: FieldDescriptor, value: Json, path: str) -> Iterator[Difference]:
+    if type(value) is Damaged:
+        return
     if codec.is_planned(fd):
         assert fd.message_type is not None
         yield from differences(fd.message_type, value, path)

@@ -17,6 +17,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from gateway.survey.report import is_key, is_word
 from gateway.upstream import codec, strict_json
+from gateway.upstream.tolerant_json import Damaged
 from gateway.upstream.values import Json
 
 _KEPT: Final = re.compile(
@@ -107,6 +108,8 @@ class Sanitiser:
         }
 
     def _value(self, value: Json, fd: FieldDescriptor | None, key: str) -> Json:
+        if type(value) is Damaged:
+            value = value.kept
         match value:
             case str():
                 return self.text(value, fd, key)

@@ -24,6 +24,7 @@ from google.protobuf.message import Message
 from msgspec import Struct
 
 from gateway.upstream import values
+from gateway.upstream.tolerant_json import Damaged, is_damaged
 from gateway.upstream.values import Json, NotEncodableError, ProtocolError
 
 UNREADABLE_ROWS: Final = "unreadable_rows"
@@ -210,6 +211,8 @@ class Reader(Struct, frozen=True):
         return item is None or (item == [] and self.message and not self.many)
 
     def single(self, item: Json, report: Report) -> Json:
+        if type(item) is Damaged:
+            raise ProtocolError(item.problem)
         return self.read(item, report) if self.message else self.read(item)
 
 
@@ -367,8 +370,12 @@ class MessagePlan:
 
         Raises ProtocolError if it is neither.
         """
+        if type(item) is Damaged:
+            raise ProtocolError(item.problem)
         if reader.map:
-            return self._entries(key, reader, values.read_struct(item), report)
+            if type(item) is not dict:
+                raise ProtocolError("must be an object")
+            return self._entries(key, reader, item, report)
         if type(item) is not list:
             if not reader.one_too:
                 raise ProtocolError("must be an array")
@@ -399,7 +406,7 @@ class MessagePlan:
         good, left = {}, {}
         for name, item in items.items():
             try:
-                good[name] = reader.read(item)
+                good[name] = reader.single(item, report)
             except ProtocolError as error:
                 report(self.full_name, key, str(error))
                 left[name] = item
@@ -419,7 +426,8 @@ class MessagePlan:
             elif reader.plan is not None and type(item) is dict and not reader.many:
                 kept = reader.plan.left(item) or None
             else:
-                kept = item if self.take(key, reader, item, {}, unheard) is not None else None
+                taken = not is_damaged(item) and self.take(key, reader, item, {}, unheard) is None
+                kept = None if taken else item
             if kept is not None:
                 left[key] = kept
         return left

@@ -188,7 +188,8 @@ class Binding(Struct, frozen=True):
             for key, reader in plan.readers.items()
             if reader.name == plan.rows and key in value
         )
-        for index, row in enumerate(value[key]):
+        rows = value[key] if type(value[key]) is list else [value[key]]
+        for index, row in enumerate(rows):
             try:
                 reader.single(row, codec.unheard)
             except ProtocolError as error:

@@ -27,11 +27,12 @@ import msgspec
 from google.protobuf.message import Message
 
 from gateway.connect_failure import ConnectFailure
-from gateway.upstream import strict_json
+from gateway.upstream import tolerant_json
 from gateway.upstream.declaration import RetryClass
 from gateway.upstream.error_in_success import error_document, order_error, shows_success
 from gateway.upstream.http import HttpResponse
 from gateway.upstream.orders import order_ids
+from gateway.upstream.strict_json import NotJson
 from gateway.upstream.upstream_error import CLIENT_ERROR, UpstreamError, presentable, read_error
 from gateway.upstream.values import Json
 
@@ -80,7 +81,9 @@ class Attempt(msgspec.Struct, frozen=True, gc=False):
 
     def answer(self) -> Json:
         """The JSON of a success."""
-        return self.value if self.message is None else strict_json.loads(self.body)
+        if self.message is None:
+            return self.value
+        return tolerant_json.loads(self.body, last_counts=True)
 
     @property
     def throttled(self) -> bool:
@@ -135,8 +138,9 @@ def _judged_success(response: HttpResponse, *, reads: bool) -> Attempt:
     """By its JSON, which may say something else than its status."""
     request_id, status = _request_id(response), response.status
     try:
-        value = strict_json.loads(response.body) if response.body.strip() else {}
-    except strict_json.NotJson as problem:
+        empty = not response.body.strip()
+        value = {} if empty else tolerant_json.loads(response.body, last_counts=reads)
+    except NotJson as problem:
         return Attempt(
             Outcome.AMBIGUOUS, request_id=request_id, status=status, problem=str(problem)
         )

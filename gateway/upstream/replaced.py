@@ -3,7 +3,8 @@ what is in force, where a caller sets some fields.
 
 What CBR shows of such a part and this version has no field for, or cannot read, is sent back as it
 came, so that it is not lost either. Where the read does not show the part as an object nobody knows
-what is in force, and nothing is sent, unless the caller set every field.
+what is in force, and nothing is sent, unless the caller set every field. The same where a member
+cannot be sent back as it came, since it is damaged (tolerant_json.py).
 """
 
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from google.protobuf.message import Message
 from gateway.errors import GatewayError
 from gateway.upstream import codec
 from gateway.upstream.declaration import Binding
+from gateway.upstream.tolerant_json import is_damaged
 from gateway.upstream.values import Json
 
 
@@ -50,8 +52,11 @@ def completed(
                 raise _not_shown(read, path)
             continue
         for key in whole.keys() - part.keys():
-            if not own.get(key):
-                part[key] = whole[key]
+            if own.get(key):
+                continue
+            if is_damaged(whole[key]):
+                raise _not_shown(read, path)
+            part[key] = whole[key]
     return members
 
 
@@ -59,8 +64,8 @@ def _not_shown(read: Binding, path: tuple[FieldDescriptor, ...]) -> GatewayError
     field = ".".join(fd.name for fd in path)
     text = (
         f"{field} cannot be read now: CBR's answer to {read.operation} does not show it as an"
-        " object, so that the change would lose the settings which it does not name. Nothing was"
-        " sent; repeat later, or set every field of it."
+        " object that is whole, so that the change would lose the settings which it does not name."
+        " Nothing was sent; repeat later, or set every field of it."
     )
     return GatewayError(errors_pb2.ERROR_REASON_UPSTREAM_PROTOCOL, text, metadata={"field": field})
 

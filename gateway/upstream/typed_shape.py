@@ -14,6 +14,7 @@ from msgspec import field
 
 from gateway.upstream import codec, values
 from gateway.upstream.codec import ECHOES, Codecs, MessagePlan
+from gateway.upstream.tolerant_json import Damaged
 from gateway.upstream.typed_fill import Fill, Part, Rest, filler
 from gateway.upstream.values import Json, ProtocolError
 
@@ -48,7 +49,8 @@ class Member(msgspec.Struct):
             return not self.many or not self.required
         if self.many and type(item) is not list:
             return False
-        return False not in [self._fits(each) for each in (item if self.many else [item])]
+        items = item if self.many else [item]
+        return False not in [self._fits(each) for each in items if type(each) is not Damaged]
 
     def _fits(self, item: Json) -> bool:
         if self.inside is not None:
@@ -87,14 +89,17 @@ class Shape(msgspec.Struct):
     """Keys without a field."""
 
     def learn(self, value: dict[str, Json]) -> None:
+        """From an answer's object. What is damaged says nothing of the answers to come."""
         for key, item in value.items():
             known = self.members.get(key)
             if known is not None and key not in self.loose:
                 self._learn_member(key, known, item)
             elif known is None and key not in self.unknown and key not in self.loose:
-                self._learn_other(key)
+                self._learn_other(key, item)
 
     def _learn_member(self, key: str, known: Member, item: Json) -> None:
+        if type(item) is Damaged:
+            return
         if known.fits(item):
             self.seen.add(key)
         elif self.top and known.inside is not None:
@@ -104,8 +109,10 @@ class Shape(msgspec.Struct):
         else:
             self.loose[key] = None
 
-    def _learn_other(self, key: str) -> None:
+    def _learn_other(self, key: str, item: Json) -> None:
         if (reader := self.plan.readers.get(key)) is not None:
+            if type(item) is Damaged:
+                return
             # Of two keys for one field the later one counts, which the struct does not tell.
             others = (self.plan.readers[other].name for other in self.loose)
             fields = {*(member.name for member in self.members.values()), *others}

@@ -17,9 +17,10 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from google.type.date_pb2 import Date
 
 from gateway.upstream import strict_json
+from gateway.upstream.tolerant_json import Damaged
 
 Json = Any
-"""What msgspec makes of JSON: None, bool, int, float, str, list, dict."""
+"""What is made of JSON: None, bool, int, float, str, list, dict; and Damaged."""
 
 
 class ProtocolError(ValueError):
@@ -208,11 +209,17 @@ def free_form(value: Json) -> Json:
     Its numbers are doubles: a whole number that is none of those becomes text.
     """
     kind = type(value)
-    if kind is int and not -_EXACT <= value <= _EXACT:
-        return value if -LARGEST <= value <= LARGEST and float(value) == value else str(value)
+    if kind is int:
+        return value if -_EXACT <= value <= _EXACT or _is_double(value) else str(value)
     if kind is dict:
         return {key: free_form(item) for key, item in value.items()}
-    return [free_form(item) for item in value] if kind is list else value
+    if kind is list:
+        return [free_form(item) for item in value]
+    return free_form(value.kept) if kind is Damaged else value
+
+
+def _is_double(value: int) -> bool:
+    return -LARGEST <= value <= LARGEST and float(value) == value
 
 
 def read_value(value: Json) -> Json:

@@ -205,6 +205,26 @@ async def test_nothing_is_sent_where_the_definition_that_would_be_replaced_is_no
 
 
 @BOTH
+@pytest.mark.parametrize(
+    "setting",
+    [r'"keep_last":"\ud800"', '"max_backups":1e400', '"tiers":[{"days":NaN}]'],
+)
+async def test_nothing_is_sent_where_a_setting_cannot_be_sent_back_as_it_came(
+    world, service, part, setting
+):
+    rpc = f"{service}Service/{{}}{service}".format
+    known = {f"{'organization_' if service != 'Policy' else ''}policy_id": "p"}
+    answer = f'{{"policy":{{"id":"p","{part}":{{{setting}}}}}}}'
+    order(world, "status", rpc("Get"), status=200, body=answer, times=None)
+    order(world, "status", rpc("Update"), status=200, body={"policy": {"id": "p"}})
+    refused = await caller(world, tenant_for(rpc("Update")))(
+        rpc("Update"), known | {"policy": {part: {"day_backups": 5}}}
+    )
+    assert arrived(world, rpc("Update")) == []
+    assert f"policy.{part} cannot be read now" in refused.message
+
+
+@BOTH
 async def test_a_definition_without_settings_is_filled_up_from_nothing(world, service, part):
     _, sent = await updated(world, service, part, {}, {"max_backups": 5})
     assert sent == [{"max_backups": 5}]

@@ -5,6 +5,7 @@ account's in what they write.
 import asyncio
 import contextlib
 import json
+import math
 import os
 import re
 import socket
@@ -18,7 +19,7 @@ import yaml
 from cbrgateway.v1 import options_pb2
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import Response
 from starlette.routing import Route
 
 from emulator import settings as emulated
@@ -86,7 +87,7 @@ def config(endpoint: str, flavor: str = "huawei") -> Config:
 async def changed(behind: str, change: Callable[[Any], Any]) -> AsyncIterator[str]:
     """A cloud that answers otherwise than the one behind it."""
 
-    async def serve(request: Request) -> JSONResponse:
+    async def serve(request: Request) -> Response:
         url = str(request.url).partition(request.url.netloc)[2].replace(CANARY, "")
         headers = {
             name: value
@@ -104,9 +105,8 @@ async def changed(behind: str, change: Callable[[Any], Any]) -> AsyncIterator[st
             if "x-subject-token" in there.headers
             else {}
         )
-        return JSONResponse(
-            there.json() if token else change(there.json()), there.status_code, token
-        )
+        body = json.dumps(there.json() if token else change(there.json()))
+        return Response(body, there.status_code, token, "application/json")
 
     listener = socket.create_server(("127.0.0.1", 0))
     app = Starlette(routes=[Route("/{path:path}", serve, methods=["GET", "POST"])])
@@ -147,6 +147,15 @@ def drifted(value: Any) -> Any:
     return value
 
 
+def damaged(value: Any) -> Any:
+    """An answer with what no reader can take in every vault."""
+    for vault in value.get("vaults", []) if isinstance(value, dict) else ():
+        vault["brand_new"] = {"n": math.nan}
+        vault["name"] = "secret \ud83d"
+        vault["billing"]["size"] = math.inf
+    return value
+
+
 async def test_the_report_names_what_differs_and_what_was_not_called(cloud):
     async with changed(cloud.base_url, drifted) as endpoint:
         told = report(await survey(config(endpoint), 60))
@@ -175,6 +184,20 @@ async def test_the_report_names_what_differs_and_what_was_not_called(cloud):
     called = {each["operation"] for each in there["operations"]}
     assert READS.keys() - called == NEVER
     assert {READS[operation].rpc for operation in NEVER} == there["not_called"].keys()
+
+
+async def test_what_cannot_be_taken_is_told_and_recorded_like_anything_else(cloud):
+    async with changed(cloud.base_url, damaged) as endpoint:
+        visits = await survey(config(endpoint), 60)
+    (there,), files = report(visits)["clouds"], fixtures(visits)
+    vaults = next(each for each in there["operations"] if each["operation"] == "ListVault")
+    assert {(each["path"], each["kind"]) for each in vaults["differences"]} == {
+        ("vaults[].brand_new", "unknown_key"),
+        ("Vault.name", "unreadable"),
+        ("Billing.size", "unreadable"),
+    }
+    assert "ud83d" not in json.dumps(files) + json.dumps(there)
+    assert files["ListVault.json"]["body"]["vaults"]
 
 
 async def test_an_answer_as_it_is_described_differs_in_nothing(cloud):

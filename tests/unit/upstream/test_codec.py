@@ -18,6 +18,7 @@ from gateway.errors import GatewayError, reason_name
 from gateway.operations import load_catalog
 from gateway.upstream import codec, strict_json, values
 from gateway.upstream.codec import Codecs, ProtocolError
+from gateway.upstream.tolerant_json import Damaged
 from tests.unit.upstream.messages import (
     FIRST_SECOND,
     LAST_SECOND,
@@ -418,11 +419,24 @@ UNREADABLE = [
         "must be a date",
     ),
 ]
+BROKEN = [
+    (types_pb2.Vault, {"name": Damaged("is broken", "a")}, "Vault", "name", "is broken"),
+    (types_pb2.Vault, {"tags": Damaged("is broken", [1])}, "Vault", "tags", "is broken"),
+    (types_pb2.Vault, {"tags": [Damaged("is broken", 1)]}, "Vault", "tags", "is broken"),
+    (types_pb2.Vault, {"created_at": Damaged("is broken", 1)}, "Vault", "created_at", "is broken"),
+    (
+        types_pb2.Vault,
+        {"billing": {"size": Damaged("is broken", 1)}},
+        "Billing",
+        "size",
+        "is broken",
+    ),
+]
 
 
 @pytest.mark.parametrize(
     ("message", "answer", "where", "key", "problem"),
-    UNREADABLE,
+    [*UNREADABLE, *BROKEN],
     ids=lambda value: str(value)[:40] if isinstance(value, dict) else "",
 )
 def test_what_cannot_be_read_costs_itself_only_and_is_named(message, answer, where, key, problem):

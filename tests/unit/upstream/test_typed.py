@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from gateway.operations import load_catalog
-from gateway.upstream import strict_json
+from gateway.upstream import strict_json, tolerant_json
 from gateway.upstream.codec import Codecs, ProtocolError
 from gateway.upstream.http import HttpResponse
 from gateway.upstream.outcome import judge
@@ -225,3 +225,26 @@ def test_what_is_nested_too_deeply_is_refused_both_ways():
     read.response(shallow)
     assert read.fast_response(msgspec.json.encode(shallow)) == read.response(shallow)
     assert read.fast_response(msgspec.json.encode({"vault": VAULT | {"new": deep}})) is None
+
+
+@every_answer
+@pytest.mark.parametrize("damage", [rb'"\ud800"', b'"\xff"', b"1e400", b"NaN"], ids=repr)
+def test_both_ways_agree_on_damage_at_any_member(descriptor, damage):
+    """The fast way leaves it to the plan, where it costs the member, and learns nothing of it."""
+    base, plan = least(descriptor), CODECS.plan(descriptor)
+    required = {*plan.required, *plan.required_one_of}
+    for key, member in plan.readers.items():
+        reader = reader_of(descriptor)
+        rest = msgspec.json.encode({name: held for name, held in base.items() if name != key})
+        body = b'{"%b":%b%b%b' % (key.encode(), damage, b"," * (rest != b"{}"), rest[1:])
+        assert reader.read(body, lambda *_: None) is None
+        value = tolerant_json.loads(body)
+        found = by_plan(descriptor, value)
+        if plan.whole_body or member.name not in required:
+            assert found is not None
+            message, _ = found
+            assert not plan.keeps_extra or key in message.extra_fields
+        reader.learn(base)
+        before = fast(reader, descriptor, base)
+        reader.learn(value)
+        assert fast(reader, descriptor, base) == before
