@@ -6,20 +6,19 @@ import asyncio
 import json
 from typing import Any, Final
 
-import structlog
-
 from gateway.background import in_background
 from gateway.http import sse
-from gateway.http.asgi import START, Message, Receive, Scope, Send, refuse, respond
+from gateway.http.asgi import START, Message, Receive, Scope, Send, respond
 from gateway.http.body import Body
 from gateway.http.calls import UNKNOWN, UNKNOWN_STREAM, calls
 from gateway.http.context import CALL, HttpContext
 from gateway.http.cors import Cors
 from gateway.http.openapi import document
+from gateway.http.refusals import API, OneForm, absent, malformed, refuse, wrong_head
 from gateway.rpc.arrival import Arrivals
 from gateway.rpc.dispatch import Routes, ours
+from gateway.rpc.pipeline import unexpected
 
-_API: Final = "/openapi.json"
 _JSON: Final = "application/json"
 _GRPC_WEB: Final = (
     "application/grpc-web",
@@ -34,8 +33,6 @@ _NOTHING: Final = (
 )
 _ENVELOPE: Final = 5
 _CLOSE: Final = (b"connection", b"close")
-
-log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
 class Application:
@@ -64,28 +61,29 @@ class Application:
             await send(message)
 
         try:
-            await self._answer(scope, receive, sent)
-        except Exception:
-            log.exception("unexpected error of the HTTP listener")
+            await self._answer(scope, receive, OneForm(sent))
+        except Exception as error:
+            failed = unexpected(error)
             if started:
                 raise
-            await refuse(sent, 500, "internal", "The gateway failed inside.")
+            await refuse(sent, 500, failed)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         path, method = scope["path"], scope["method"]
         if sum(len(name) + len(value) for name, value in scope["headers"]) > self._head_bytes:
             # The server bounds only what has not arrived whole.
             text = f"The headers have more than {self._head_bytes} bytes; send less."
-            await refuse(send, 431, "resource_exhausted", text)
-        elif (path, method) == (_API, "GET"):
+            await refuse(send, 431, malformed(text))
+        elif (path, method) == (API, "GET"):
             await respond(send, 200, await self._described())
+        elif path == API:
+            await refuse(send, 405, absent("This document is read with GET."), (_allow("GET"),))
         elif not ours(path):
-            await refuse(send, 404, "unimplemented", _NOTHING)
+            await refuse(send, 404, absent(_NOTHING))
         elif method == "OPTIONS":
             await respond(send, 204, b"", self._cors.preflight())
         elif method != "POST":
-            text = "Calls are made with POST."
-            await refuse(send, 405, "unimplemented", text, ((b"allow", b"POST"),))
+            await refuse(send, 405, absent("Calls are made with POST."), (_allow("POST"),))
         else:
             await self._call(scope, receive, send, path)
 
@@ -105,7 +103,10 @@ class Application:
         known = (_JSON, *_STREAM) if streams else _UNARY
         if form not in (known if rpc is not None else (*_UNARY, *_STREAM)):
             text = f"The content-type of this call is one of {', '.join(known)}."
-            await refuse(send, 415, "unknown", text, ((b"accept-post", _JSON.encode()),))
+            await refuse(send, 415, malformed(text), ((b"accept-post", _JSON.encode()),))
+            return
+        if wrong := wrong_head(scope["headers"], connect=form not in _GRPC_WEB):
+            await refuse(send, 400, malformed(wrong))
             return
         most = self._arrivals.most(binding.max_request_bytes if binding is not None else 0)
         body = Body(receive, most + _ENVELOPE * (form in _STREAM))
@@ -121,6 +122,10 @@ class Application:
                 await self._calls(scope, body.receive, send)
         finally:
             CALL.reset(token)
+
+
+def _allow(method: str) -> tuple[bytes, bytes]:
+    return b"allow", method.encode()
 
 
 def _form(scope: Scope) -> str:

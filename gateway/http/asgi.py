@@ -1,6 +1,5 @@
 """The few words of ASGI, the interface between HTTP servers and applications in Python."""
 
-import json
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
 
@@ -11,17 +10,11 @@ Send = Callable[[Message], Awaitable[None]]
 Headers = Sequence[tuple[bytes, bytes]]
 
 START, BODY, REQUEST = "http.response.start", "http.response.body", "http.request"
-_JSON = (b"content-type", b"application/json")
+JSON = (b"content-type", b"application/json")
 
 
-async def respond(send: Send, status: int, content: bytes, headers: Headers = (_JSON,)) -> None:
+async def respond(send: Send, status: int, content: bytes, headers: Headers = (JSON,)) -> None:
     """One whole response."""
     length = (b"content-length", str(len(content)).encode())
     await send({"type": START, "status": status, "headers": [*headers, length]})
     await send({"type": BODY, "body": content})
-
-
-async def refuse(send: Send, status: int, code: str, text: str, headers: Headers = ()) -> None:
-    """An error that is no call's own, in the form that calls' errors have."""
-    content = json.dumps({"code": code, "message": text}).encode()
-    await respond(send, status, content, (_JSON, *headers))

@@ -6,13 +6,20 @@ import logging
 import math
 import socket
 import ssl
+import sys
 from collections.abc import Iterator
+from http import HTTPStatus
 from typing import Any, Final
 
+import h11
 import uvicorn
+from cbrgateway.v1 import errors_pb2
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from gateway.errors import GatewayError
 from gateway.http.application import Application
+from gateway.http.asgi import JSON, Receive, Scope, Send
+from gateway.http.refusals import content, malformed, refuse
 from gateway.http.server_certificate import HttpCertificate
 from gateway.http.settings import HttpSettings
 from gateway.rpc.identity import CERTIFICATE
@@ -23,15 +30,50 @@ _BACKLOG: Final = 256
 
 
 class _Protocol(H11Protocol):
-    """HTTP/1.1 with a bound on the head of a request, which uvicorn's faster parser has not."""
+    """HTTP/1.1 with a bound on the head of a request, which uvicorn's faster parser has not, and
+    with refusals in our form.
+    """
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        most, self.limit_concurrency = self.limit_concurrency, None
+        if most is not None and len(self.connections) > most:
+            self.app = _full
         tls = transport.get_extra_info("ssl_object")
         certificate = tls.getpeercert(binary_form=True) if tls is not None else None
         if certificate is not None:
             pem = ssl.DER_cert_to_PEM_cert(certificate).encode()
             self.app_state: dict[str, Any] = {CERTIFICATE: pem}
+
+    def send_400_response(self, msg: str) -> None:
+        """To what is no request; called where that was found."""
+        found = sys.exception()
+        status = getattr(found, "error_status_hint", 400)
+        error = malformed(
+            f"The head of the request has more than {self.config.h11_max_incomplete_event_size}"
+            " bytes; send less."
+            if status == HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+            else f"This is no request of HTTP/1.1 ({found or msg}). gRPC has a port of its own."
+        )
+        told = content(error)
+        length = (b"content-length", str(len(told)).encode())
+        head = h11.Response(
+            status_code=status,
+            headers=[JSON, length, (b"connection", b"close")],
+            reason=HTTPStatus(status).phrase.encode(),
+        )
+        for event in (head, h11.Data(data=told), h11.EndOfMessage()):
+            self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
+
+
+async def _full(_: Scope, __: Receive, send: Send) -> None:
+    """The application of a connection that there is no room for."""
+    error = GatewayError(
+        errors_pb2.ERROR_REASON_OVERLOADED,
+        "The gateway has as many connections as it takes. Call again a little later.",
+    )
+    await refuse(send, 503, error, ((b"connection", b"close"), (b"retry-after", b"1")))
 
 
 class _Server(uvicorn.Server):

@@ -17,6 +17,7 @@ _EVERY: Final = (
     "PERMISSION_MISSING",
     "PROJECT_DENIED",
     "FIELD_INVALID",
+    "METADATA_INVALID",
     "RATE_LIMIT",
     "OVERLOADED",
     "SHUTTING_DOWN",
@@ -30,6 +31,11 @@ _UPSTREAM: Final = (
     "UPSTREAM_UNAVAILABLE",
 )
 """And of any that CBR is called for."""
+_LISTENER: Final = {
+    "415": "The content-type is not one that the RPC takes; the header accept-post has one.",
+    "431": "The headers have too many bytes.",
+}
+"""What ends a request before it is a call, with `METADATA_INVALID`."""
 _PARAMETERS: Final = {
     "project": {
         "name": "x-cbr-project-id",
@@ -47,7 +53,8 @@ _PARAMETERS: Final = {
 _CONTENT: Final = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
 _ERROR: Final[Schema] = {
     "type": "object",
-    "description": "How a call fails, with the details that errors have in gRPC.",
+    "description": "How a call fails, with the details that errors have in gRPC. What is no call is"
+    " refused in the same form, with a google.rpc.Help that leads to this document.",
     "properties": {
         "code": {"type": "string", "enum": sorted(STATUS)},
         "message": {"type": "string", "description": "What is wrong, and what to do."},
@@ -148,6 +155,7 @@ def _errors(binding: Binding, comment: str, comments: Mapping[str, str]) -> dict
         else {"$ref": f"#/components/responses/{status}"}
         for status in sorted({*own, *common})
     }
+    told |= {status: {"$ref": f"#/components/responses/{status}"} for status in _LISTENER}
     return {**told, "default": {"$ref": "#/components/responses/other"}}
 
 
@@ -155,7 +163,13 @@ def _common(comments: Mapping[str, str]) -> dict[str, Any]:
     """The responses of any call."""
     named = errors_named(" ".join((*_EVERY, *_UPSTREAM, "OUTCOME_UNKNOWN")), comments)
     told = {str(status): _response(found) for status, found in _by_status(named).items()}
-    other = {"description": "Another error: see its code and reason.", "content": _CONTENT}
+    other = {
+        "description": "Another error: see its code and, in its details, its reason.",
+        "content": _CONTENT,
+    }
+    told |= {
+        status: {"description": text, "content": _CONTENT} for status, text in _LISTENER.items()
+    }
     return {**told, "other": other}
 
 

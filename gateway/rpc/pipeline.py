@@ -191,13 +191,17 @@ async def _failed(
         raise error
     if isinstance(error, grpc.aio.AbortError):
         raise error
-    if not isinstance(error, GatewayError):
-        error_id = new_id()
-        log.error("unexpected error", error_id=error_id, exc_info=error)
-        text = f"The gateway failed inside; report the error id {error_id} to its operator."
-        error = GatewayError(errors_pb2.ERROR_REASON_INTERNAL, text, metadata={"errorId": error_id})
-    await _abort(call, context, error, on_failed)
+    told = error if isinstance(error, GatewayError) else unexpected(error)
+    await _abort(call, context, told, on_failed)
     raise AssertionError("abort raises")
+
+
+def unexpected(error: Exception) -> GatewayError:
+    """What callers are told of a fault of ours, which the log has."""
+    error_id = new_id()
+    log.error("unexpected error", error_id=error_id, exc_info=error)
+    text = f"The gateway failed inside; report the error id {error_id} to its operator."
+    return GatewayError(errors_pb2.ERROR_REASON_INTERNAL, text, metadata={"errorId": error_id})
 
 
 async def _abort(

@@ -52,7 +52,7 @@ MISTAKES = {
         "POST /cbrgateway.v1.<Service>/<RPC>",
     ),
     "a change by GET": (CREATE, None, (KEY,), 405, "POST"),
-    "a deadline in words": (LIST, {}, (KEY, JSON, "connect-timeout-ms: 5s"), 400, "timeout header"),
+    "a deadline in words": (LIST, {}, (KEY, JSON, "connect-timeout-ms: 5s"), 400, "such as 5000"),
     "too short a deadline": (LIST, {}, (KEY, JSON, "connect-timeout-ms: 200"), 504, "at least 400"),
 }
 
