@@ -27,7 +27,10 @@ if TYPE_CHECKING:
 @click.option(
     "--online",
     is_flag=True,
-    help="Also sign in to CBR with every credential, and list in every project. Changes nothing.",
+    help=(
+        "Also sign in to CBR with every credential, list in every project, and connect to all other"
+        " servers that are named. Changes nothing."
+    ),
 )
 @click.option(
     "--report",
@@ -119,6 +122,7 @@ def _check_online(config: "Config", layers: "Layers", catalog: "Catalog", within
     from gateway.config import masking
     from gateway.survey.access import problems_of
     from gateway.survey.projects import entries
+    from gateway.survey.receivers import unreachable
 
     # Whatever would be logged is among the problems.
     telemetry.configure(config.log.model_copy(update={"level": "error"}))
@@ -131,6 +135,7 @@ def _check_online(config: "Config", layers: "Layers", catalog: "Catalog", within
         from gateway.state.valkey import problem_with
 
         reports += filter(None, [asyncio.run(problem_with(config.state))])
+    reports += asyncio.run(unreachable(config, within_s))
     if reports:
         raise click.ClickException(masking(layers).of("\n".join(reports)))
     click.echo(

@@ -5,17 +5,19 @@ reads alone.
 import asyncio
 import os
 import sys
+from urllib.parse import urlsplit
 
 import yaml
 
 from emulator import settings as emulated
 from emulator.server import running_emulator
+from testkit.ports import free_port
 from tests.harness import REGION, TENANTS, tenant_entry
 
 PAYMENTS, DATABASES = TENANTS["payments"][0], TENANTS["databases"][0]
 
 
-async def check(folder, endpoint, *arguments, iam=None, **secrets):
+async def check(folder, endpoint, *arguments, iam=None, sections=None, **secrets):
     """Its exit code and all that it says.
 
     Both tenants are in one region; `second` is an IAM user.
@@ -38,6 +40,7 @@ async def check(folder, endpoint, *arguments, iam=None, **secrets):
             "credentials": {"main": access_key, **({"second": user} if iam else {})},
         },
         "tenants": tenants,
+        **(sections or {}),
     }
     file = folder / "gateway.yaml"
     file.write_text(yaml.safe_dump(config))
@@ -118,3 +121,45 @@ async def test_a_wrong_secret_and_a_cloud_that_is_silent_end_in_time(tmp_path):
         )
         code, said = await check(tmp_path, cloud.base_url, "--timeout", "1")
         assert (code, said.count("No answer within 1 s"), PAYMENTS in said) == (1, 1, False)
+
+
+async def test_other_servers_that_cannot_be_reached_are_told_by_their_settings(tmp_path):
+    (tmp_path / "key").write_text("a-key-for-tests-with-enough-characters")
+    nowhere = f"127.0.0.1:{free_port()}"
+    sink = {"url": f"https://{nowhere}/canary", "keys": [{"env": "SINK_KEY"}]}
+    issuer = {"issuer": "https://issuer", "audience": "cbr"}
+    sections = {
+        "audit": {
+            "directory": str(tmp_path / "log"),
+            "key": {"file": str(tmp_path / "key")},
+            "otlp": {"endpoint": f"http://{nowhere}"},
+        },
+        "events": {"allowed_networks": ["127.0.0.0/8"], "sinks": [{"name": "ops", **sink}]},
+        "state": {"kind": "valkey", "url": {"env": "VALKEY"}},
+    }
+    async with running_emulator() as cloud:
+        plain = urlsplit(cloud.base_url).netloc
+        sections["tracing"] = {"endpoint": f"https://{plain}"}
+        jwks = {"jwks": {"url": "https://canary.invalid/keys"}}
+        sections["issuers"] = {"corporate": issuer | jwks}
+        secrets = {"VALKEY": f"valkey://:canary@{nowhere}", "SINK_KEY": f"whsec_{'a' * 43}="}
+        code, said = await check(tmp_path, cloud.base_url, sections=sections, **secrets)
+    assert code == 1, said
+    for problem in (
+        (
+            "the shared store cannot be reached: it refuses connections; check host and port of"
+            " state.url"
+        ),
+        (
+            "audit.otlp.endpoint cannot be reached: it refuses connections; check host and port of"
+            " audit.otlp.endpoint"
+        ),
+        (
+            "tracing.endpoint cannot be reached: it does not speak TLS on this port;"
+            " tracing.endpoint says https:// but"
+        ),
+        "events.sinks.ops.url cannot be reached: it refuses connections;",
+        "issuers.corporate.jwks.url cannot be reached: its name cannot be resolved;",
+    ):
+        assert problem in said, said
+    assert "canary" not in said
