@@ -11,6 +11,7 @@ from typing import Any, Final, cast
 from google.protobuf.message import Message
 
 from gateway.upstream.result_codes import is_success
+from gateway.upstream.tolerant_json import Damaged
 from gateway.upstream.values import Json, ProtocolError
 
 _PREFIX: Final = "CBC."
@@ -29,9 +30,9 @@ _MAX_IDS: Final = 100
 
 def word(code: Json) -> str:
     """A result code as the billing system's public table writes it, such as `CBC.0156`; empty for a
-    success, whose code there is `CBC.0000`.
+    success, whose code there is `CBC.0000`, and for what nobody can take for a code.
     """
-    if is_success(code):
+    if is_success(code) or type(code) is Damaged:
         return ""
     text = str(code)
     number = text.removeprefix(_PREFIX)

@@ -80,6 +80,7 @@ DRIFTED = {
 CONTRADICTORY = {
     "equal keys": body('{"vault":{"id":"mine","id":"other","name":"n"}}'),
     "equal keys apart": body('{"vault" : {"id" : "mine", "name":"n", "id" : "other"}}'),
+    "two verdicts": body('{"orders":[{"orderId":"CS1"}],"retCode":0,"retCode":"CBC.0156"}'),
     "two vaults": body('{"vault":{"id":"mine"},"vault":{"id":"other"}}'),
 }
 """The answer to a read is taken as most readers do: the last value counts."""
