@@ -28,7 +28,9 @@ def losses(validation: Mapping[str, Any]) -> Iterator[str]:
         kind = loss["kind"]
         many = "policies" if kind == "policy" else f"{kind}s"
         told = "would work on it no more" if kind == "policy" else "go with it"
-        if loss["unknown"]:
+        if loss["withheld"]:
+            yield f"{many} {told}; how many, your permissions do not let you see"
+        elif loss["unknown"]:
             yield f"it is not known how many {many} {told}"
         elif loss["count"]:
             newest = f", the newest from {loss['newest_time']}" if "newest_time" in loss else ""

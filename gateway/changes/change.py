@@ -1,6 +1,6 @@
 """A change that a caller asks for, and its answer."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any
 
 from google.protobuf.message import Message
@@ -31,6 +31,8 @@ class Change(Struct, frozen=True):
     observers: Sequence[ChangeObserver] = ()
     """Who else must hear of it, before the store does."""
     guards: GuardSettings = field(default_factory=GuardSettings)
+    hidden: Collection[str] = ()
+    """Kinds of objects of which the caller is told no more than that there are some."""
     losses: list[Loss] = field(default_factory=list)
     """What it destroys beside its object, filled in right before it is sent."""
     instead: "Callable[[], Awaitable[Answer]] | None" = None

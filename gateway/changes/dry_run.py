@@ -25,6 +25,7 @@ from gateway.limits.pricing import Asked, Pricer
 from gateway.state import Shortage, StoreDown, Usage
 from gateway.upstream import end_errors
 from gateway.upstream.client import Client
+from gateway.upstream.losses import withhold
 from gateway.upstream.marker import marked
 from gateway.upstream.masked import masked
 from gateway.upstream.reader import ProjectReads, UpstreamReader
@@ -73,8 +74,13 @@ class DryRun(Struct, frozen=True):
         told.warnings.extend(_warnings(reads.shown))
         await self.preconditions.check(change, reads)
         told.losses.extend(loss_shown(each) for each in change.losses)
+        withhold(told.losses, change.hidden)
         told.limits.extend(await self._limits(change, deadline))
-        told.running_task_ids.extend(await self._running(change, reads.shown))
+        running = await self._running(change, reads.shown)
+        if "task" not in change.hidden:
+            told.running_task_ids.extend(running)
+        elif running:
+            told.warnings.append("Tasks are at work on its vault: CBR may refuse the change.")
         if (price := change.binding.traits.price) is not None:
             told.price_class.CopyFrom(price(change.request, getattr(current, "vault", None)))
         return told

@@ -20,7 +20,7 @@ from gateway.clock import moment
 from gateway.errors import GatewayError, Resource, Violation
 from gateway.reasons import Reason, reason_name
 from gateway.upstream.look import Look
-from gateway.upstream.losses import AnyLosing, Guard, Loss, amount
+from gateway.upstream.losses import LISTED_WITH, AnyLosing, Guard, Loss, amount
 from gateway.upstream.reader import UpstreamReader
 from gateway.upstream.rows import row_id
 
@@ -100,10 +100,10 @@ class Guards(Struct, frozen=True):
         if guard is None or not loss.count or not asks:
             return
         if mode == "refuse" or not forced:
-            raise _refused(guard, change.request, loss, settings)
+            raise _refused(guard, change, loss)
         age_s = self._age_s(change.scope.project, loss)
         if age_s < young_s:
-            raise _refused(guard, change.request, loss, settings, age_s)
+            raise _refused(guard, change, loss, age_s)
 
     def _age_s(self, project: str, loss: Loss) -> float:
         """Of the newest, at least; by CBR's clock, which the list has just shown."""
@@ -132,37 +132,38 @@ def _unseen(error: GatewayError, guard: Guard) -> GatewayError:
     return error
 
 
-def _refused(
-    guard: Guard,
-    request: Message,
-    loss: Loss,
-    settings: GuardSettings,
-    age_s: float | None = None,
-) -> GatewayError:
+def _refused(guard: Guard, change: Change, loss: Loss, age_s: float | None = None) -> GatewayError:
     """`age_s`: of the newest, where the guard is against it only for that."""
-    told, found = _TOLD[guard], amount(loss.kind, loss.count)
-    metadata, newest = {"guard": settings.mode(guard), f"{loss.kind}s": str(loss.count)}, ""
-    if loss.newest_at:
-        at = moment(loss.newest_at).ToJsonString()
-        newest = f", the newest of {at}"
-        metadata |= {"newestBackup": loss.newest_id, "newestTime": at}
-    name = str(getattr(request, f"{told.about}_id"))
+    told, settings = _TOLD[guard], change.guards
+    withheld = loss.kind in change.hidden
+    metadata: dict[str, str] = {"guard": settings.mode(guard)}
+    found, newest = amount(loss.kind, loss.count, withheld=withheld), ""
+    if withheld:
+        metadata["permission"] = LISTED_WITH[loss.kind]
+    else:
+        metadata[f"{loss.kind}s"] = str(loss.count)
+        if loss.newest_at:
+            at = moment(loss.newest_at).ToJsonString()
+            newest = f", the newest of {at}"
+            metadata |= {"newestBackup": loss.newest_id, "newestTime": at}
+    name = str(getattr(change.request, f"{told.about}_id"))
     text = told.text.format(found=found, newest=newest)
+    age = "" if age_s is None else "younger" if withheld else f"{age_s:.0f} s old, and younger"
+    more = f" How many is told with {LISTED_WITH[loss.kind]}." if withheld else ""
     return GatewayError(
         told.reason,
-        f"{text} Nothing was sent; {_advice(told, guard, settings, age_s)}.",
+        f"{text} Nothing was sent; {_advice(told, guard, settings, age)}.{more}",
         violations=(Violation(f"{told.about} {name}", found + newest, reason_name(told.reason)),),
         resource=Resource(told.about, name),
         metadata=metadata,
     )
 
 
-def _advice(told: _Told, guard: Guard, settings: GuardSettings, age_s: float | None) -> str:
-    if age_s is not None:
+def _advice(told: _Told, guard: Guard, settings: GuardSettings, age: str) -> str:
+    if age:
         return (
-            f"the newest is {age_s:.0f} s old, and younger than"
-            f" {settings.min_age_of_last_backup_s:.0f} s (guards.min_age_of_last_backup_s) `force`"
-            f" does not help: {told.instead}"
+            f"the newest is {age} than {settings.min_age_of_last_backup_s:.0f} s"
+            f" (guards.min_age_of_last_backup_s), so that `force` does not help: {told.instead}"
         )
     if settings.mode(guard) == "refuse":
         return (

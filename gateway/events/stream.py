@@ -1,6 +1,7 @@
 """One stream of WatchEvents, from its first message to its end."""
 
 from collections import deque
+from collections.abc import Collection
 from typing import Any, Final
 
 import msgspec
@@ -19,13 +20,16 @@ _STORE_S: Final = 1.0
 
 
 class Wanted(msgspec.Struct, frozen=True):
-    """What one stream was asked for. `since`: where it goes on; None: a new one."""
+    """What one stream was asked for. `since`: where it goes on; None: a new one. `hidden`: kinds
+    of objects of which the caller is told no more than that there are some.
+    """
 
     tenant: str
     filter: event_service_pb2.EventFilter
     since: Position | None
     include_kept: bool
     fails_on_gap: bool
+    hidden: Collection[str] = ()
 
     def shows(self, event: dict[str, Any]) -> bool:
         wanted, data = self.filter, event["data"]
@@ -34,6 +38,15 @@ class Wanted(msgspec.Struct, frozen=True):
             and (not wanted.outcomes or data["outcome"] in wanted.outcomes)
             and (not wanted.projects or data.get("project") in wanted.projects)
         )
+
+    def told(self, event: dict[str, Any]) -> dict[str, Any]:
+        """The event, with no more of what was lost than its caller may list."""
+        for each in event["data"].get("losses", ()):
+            if each["type"] in self.hidden:
+                kind = each["type"]
+                each.clear()
+                each.update(type=kind, count=0, withheld=True)
+        return event
 
 
 class EventStream:
@@ -106,7 +119,7 @@ class EventStream:
         self._reach(entry)
         letter = read(entry.value, Letter)
         if letter is not None and self._wanted.shows(event := msgspec.json.decode(letter.body)):
-            await self._life.send(cloud_event=as_message(event))
+            await self._life.send(cloud_event=as_message(self._wanted.told(event)))
 
     def _reach(self, entry: Queued) -> None:
         """Everything up to there is told, or will be by the next message."""

@@ -48,7 +48,7 @@ class Resource(msgspec.Struct, frozen=True):
 class Lost(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """What a change destroys beside its object. `type`: backup, or vault of those that lose a
     policy; `ids`: of the first 100; `unknown`: CBR could not be asked, so that `count` says
-    nothing.
+    nothing. `withheld`: nor does it in a stream whose caller may not list what is lost.
     """
 
     type: str
@@ -57,6 +57,7 @@ class Lost(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     newest_id: str = ""
     newest_time: dt.datetime | None = None
     unknown: bool = False
+    withheld: bool = False
 
 
 class TaskData(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):

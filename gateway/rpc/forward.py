@@ -19,6 +19,7 @@ from gateway.upstream import etags
 from gateway.upstream.account import Account
 from gateway.upstream.catalog import Catalog
 from gateway.upstream.client import Client
+from gateway.upstream.losses import withhold
 from gateway.upstream.read_back import read_request
 from gateway.watch.enricher import TaskEnricher
 from gateway.watch.hub import Hub
@@ -73,6 +74,7 @@ class Forward(Struct, frozen=True):
             trace_id=call.trace_id,
             observers=call.observers,
             guards=call.principal.tenant.guards,
+            hidden=call.principal.grant.hidden,
             losses=call.losses,
             instead=partial(self._nothing, call, request, account) if nothing_left else None,
         )
@@ -87,6 +89,8 @@ class Forward(Struct, frozen=True):
         if answer.replayed:
             call.trailers["replayed"] = "true"
         unmarked.clear(answer.message)
+        if "submission" in answer.message.DESCRIPTOR.fields_by_name:
+            withhold(answer.message.submission.losses, change.hidden)  # type: ignore[attr-defined]
         return answer.message
 
     async def _queried(self, call: Call, request: Message) -> Message:

@@ -17,6 +17,7 @@ from msgspec import Struct
 
 from gateway.errors import GatewayError
 from gateway.upstream.declaration import Binding
+from gateway.upstream.losses import LISTED_WITH
 
 Role = Literal["viewer", "operator", "administrator"]
 EVERYBODYS: Final = frozenset({"cbrgateway:caller:get", "cbrgateway:caller:test"})
@@ -47,9 +48,19 @@ class Grant(Struct, frozen=True):
             return []
         return [binding.permission] if self.role else self._unlisted(binding)
 
+    @property
+    def hidden(self) -> frozenset[str]:
+        """The kinds of objects that the caller may not list."""
+        if self.role:
+            return frozenset()
+        return frozenset(kind for kind, needed in LISTED_WITH.items() if not self._has(needed))
+
     def _unlisted(self, binding: Binding) -> list[str]:
         needed = dict.fromkeys((binding.permission, *binding.reads_by.values()))
-        return [each for each in needed if self.permissions.isdisjoint((each, whole_kind(each)))]
+        return [each for each in needed if not self._has(each)]
+
+    def _has(self, permission: str) -> bool:
+        return not self.permissions.isdisjoint((permission, whole_kind(permission)))
 
     def check(self, binding: Binding) -> None:
         """Raises ADMINISTRATOR_ONLY or PERMISSION_MISSING."""

@@ -1,10 +1,13 @@
-"""What a change destroys, or leaves without what worked on it, beside the object that it names."""
+"""What a change destroys, or leaves without what worked on it, beside the object that it names; and
+how much of that a caller is told: one that may not list what is lost learns that there is some.
+"""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from enum import StrEnum
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, Final, Generic, TypeAlias, TypeVar
 
 import msgspec
+from cbrgateway.v1 import types_pb2
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -12,6 +15,14 @@ from gateway.upstream.look import Look
 
 Request = TypeVar("Request", bound=Message)
 Row = TypeVar("Row", bound=Message)
+
+LISTED_WITH: Final[Mapping[str, str]] = {
+    "backup": "cbr:backups:list",
+    "vault": "cbr:vaults:list",
+    "policy": "cbr:policies:list",
+    "task": "cbr:tasks:list",
+}
+"""Kind of what changes are about -> the action that lets a caller list all of that kind."""
 
 
 class Guard(StrEnum):
@@ -43,9 +54,28 @@ class Loss(msgspec.Struct, frozen=True, gc=False):
         return msgspec.structs.replace(self, ids=self.ids[:most])
 
 
-def amount(kind: str, count: int, *, unknown: bool = False) -> str:
+def withhold(losses: Iterable[types_pb2.Loss], hidden: Collection[str]) -> None:
+    """Leaves of losses of kinds that are hidden from a caller only that there are some."""
+    for each in losses:
+        if each.kind in hidden and not each.unknown:
+            each.CopyFrom(types_pb2.Loss(kind=each.kind, withheld=True))
+
+
+def as_told(submission: types_pb2.Submission, hidden: Collection[str]) -> types_pb2.Submission:
+    """A submission for a caller from whom kinds are hidden."""
+    if not hidden or not submission.losses:
+        return submission
+    told = types_pb2.Submission()
+    told.CopyFrom(submission)
+    withhold(told.losses, hidden)
+    return told
+
+
+def amount(kind: str, count: int, *, unknown: bool = False, withheld: bool = False) -> str:
     """How much is lost of one kind, in words."""
     many = "policies" if kind == "policy" else f"{kind}s"
+    if withheld:
+        return many
     if unknown:
         return f"an unknown number of {many}"
     return f"{count} {kind if count == 1 else many}"

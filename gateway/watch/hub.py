@@ -25,7 +25,9 @@ class _Followed(Struct):
     """
 
     poller: Poller
-    subscriptions: dict[bytes, tuple[Subscription, int]] = field(default_factory=dict)
+    subscriptions: dict[tuple[bytes, frozenset[str]], tuple[Subscription, int]] = field(
+        default_factory=dict
+    )
     of_submissions: dict[str, set[Subscription]] = field(default_factory=dict)
     lingering: asyncio.TimerHandle | None = None
 
@@ -50,18 +52,18 @@ class Hub:
 
     @contextlib.contextmanager
     def joined(
-        self, project: str, scope: str, wanted: task_pb2.TaskFilter
+        self, project: str, scope: str, wanted: task_pb2.TaskFilter, hidden: frozenset[str]
     ) -> Iterator[tuple[Subscription, SendQueue]]:
         """The subscription of a filter, and a queue that it wakes with every poll until it is made
-        live. `scope`: tenant and project.
+        live. `scope`: tenant and project; `hidden`: kinds of objects that the caller may not list.
         """
         followed = self._follow(project)
         owner = owner_of(scope, wanted)
-        subscription, users = followed.subscriptions.get(owner) or (
-            Subscription(followed.poller, Selection(wanted), owner, self.tokens),
+        subscription, users = followed.subscriptions.get((owner, hidden)) or (
+            Subscription(followed.poller, Selection(wanted), owner, self.tokens, hidden),
             0,
         )
-        followed.subscriptions[owner] = (subscription, users + 1)
+        followed.subscriptions[owner, hidden] = (subscription, users + 1)
         for submission_id in subscription.selection.submission_ids:
             followed.of_submissions.setdefault(submission_id, set()).add(subscription)
         followed.poller.listeners.add(subscription.take)
@@ -97,11 +99,12 @@ class Hub:
         return followed
 
     def _leave(self, project: str, followed: _Followed, subscription: Subscription) -> None:
-        _, users = followed.subscriptions[subscription.owner]
+        key = (subscription.owner, subscription.hidden)
+        _, users = followed.subscriptions[key]
         if users > 1:
-            followed.subscriptions[subscription.owner] = (subscription, users - 1)
+            followed.subscriptions[key] = (subscription, users - 1)
             return
-        del followed.subscriptions[subscription.owner]
+        del followed.subscriptions[key]
         for submission_id in subscription.selection.submission_ids:
             followed.of_submissions[submission_id].discard(subscription)
             if not followed.of_submissions[submission_id]:

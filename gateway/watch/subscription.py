@@ -7,6 +7,7 @@ from cbrgateway.v1 import task_pb2, types_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from gateway.errors import GatewayError
+from gateway.upstream.losses import as_told
 from gateway.watch.backlog import Statement
 from gateway.watch.poller import Poller
 from gateway.watch.resume import ResumeTokens
@@ -22,15 +23,21 @@ _UNRESOLVED: Final = frozenset(
 
 
 class Subscription:
-    """The streams of one tenant and project with one filter.
+    """The streams of one tenant and project with one filter, whose callers may see as much.
 
-    `starting`: those that wait for the table to reach back far enough.
+    `hidden`: kinds of objects of which they are told no more than that there are some. `starting`:
+    those that wait for the table to reach back far enough.
     """
 
     def __init__(
-        self, poller: Poller, selection: Selection, owner: bytes, tokens: ResumeTokens
+        self,
+        poller: Poller,
+        selection: Selection,
+        owner: bytes,
+        tokens: ResumeTokens,
+        hidden: frozenset[str] = frozenset(),
     ) -> None:
-        self.poller, self.selection, self.owner = poller, selection, owner
+        self.poller, self.selection, self.owner, self.hidden = poller, selection, owner, hidden
         self.live: set[SendQueue] = set()
         self.starting: set[SendQueue] = set()
         self.submissions: dict[str, types_pb2.Submission | None] = {}
@@ -115,6 +122,8 @@ class Subscription:
 
         None: there is no such one.
         """
+        if submission is not None:
+            submission = as_told(submission, self.hidden)
         self.submissions[submission_id] = submission
         for queue in self.starting:
             queue.wake.set()

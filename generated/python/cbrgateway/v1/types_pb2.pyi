@@ -1412,6 +1412,7 @@ class Loss(_message.Message):
     NEWEST_ID_FIELD_NUMBER: _builtins.int
     NEWEST_TIME_FIELD_NUMBER: _builtins.int
     UNKNOWN_FIELD_NUMBER: _builtins.int
+    WITHHELD_FIELD_NUMBER: _builtins.int
     kind: _builtins.str
     """What is lost: `backup`, which is deleted; `vault`, which loses its policy; or `policy`, which works on the vault no more."""
     count: _builtins.int
@@ -1420,6 +1421,8 @@ class Loss(_message.Message):
     """Id of the newest, where CBR tells when they were made."""
     unknown: _builtins.bool
     """True: CBR could not be asked for them, so that `count` says nothing."""
+    withheld: _builtins.bool
+    """True: the caller may not list what is lost, such as with `cbr:backups:list`, and is told only that there is some; `count` says nothing."""
     @_builtins.property
     def ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Their ids, at most 100."""
@@ -1437,10 +1440,11 @@ class Loss(_message.Message):
         newest_id: _builtins.str = ...,
         newest_time: _timestamp_pb2.Timestamp | None = ...,
         unknown: _builtins.bool = ...,
+        withheld: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["newest_time", b"newest_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "ids", b"ids", "kind", b"kind", "newest_id", b"newest_id", "newest_time", b"newest_time", "unknown", b"unknown"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "ids", b"ids", "kind", b"kind", "newest_id", b"newest_id", "newest_time", b"newest_time", "unknown", b"unknown", "withheld", b"withheld"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1510,7 +1514,9 @@ class ValidationResult(_message.Message):
 
     @_builtins.property
     def running_task_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Tasks at work on the vaults that it is about. CBR refuses most changes until they have ended (RESOURCE_BUSY); none of them is stopped."""
+        """Tasks at work on the vaults that it is about. CBR refuses most changes until they have ended (RESOURCE_BUSY); none of them is stopped.
+        A caller that may not list tasks is told in `warnings` only that there are some.
+        """
 
     @_builtins.property
     def price_class(self) -> Global___PriceClass:
