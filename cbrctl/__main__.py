@@ -8,7 +8,15 @@ from typing import NoReturn
 
 import click
 
-from cbrctl.failures import BUG, INTERRUPTED, PIPE_CLOSED, Failed, ReaderGone, telling_of_output
+from cbrctl.failures import (
+    BUG,
+    INTERRUPTED,
+    PIPE_CLOSED,
+    REFUSED,
+    Failed,
+    ReaderGone,
+    telling_of_output,
+)
 
 
 def run() -> NoReturn:
@@ -69,6 +77,9 @@ def _interrupted(_signal: int, _frame: FrameType | None) -> NoReturn:
 def _unexpected(error: Exception) -> int:
     if os.environ.get("CBRCTL_DEBUG"):
         raise error
+    if isinstance(error, ModuleNotFoundError) and not str(error.name).startswith("cbrctl"):
+        print(f"Error: {error.name} is not installed: pip install cbrctl", file=sys.stderr)  # noqa: T201
+        return REFUSED
     print(  # noqa: T201
         f"Error: {type(error).__name__}: {error}\n  This is a mistake in cbrctl. CBRCTL_DEBUG=1"
         " shows where: please report it.",

@@ -12,7 +12,7 @@ import os
 import socket
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 from click.core import ParameterSource
@@ -22,8 +22,14 @@ from devstack.wanted import Wanted
 if TYPE_CHECKING:
     from gateway.signals import Signals
 
-LISTEN, HEALTH_LISTEN, EMULATOR_LISTEN = "127.0.0.1:50051", "127.0.0.1:50052", "127.0.0.1:18774"
-ADMIN_LISTEN, HTTP_LISTEN = "127.0.0.1:50053", "127.0.0.1:50054"
+USUAL: Final[Mapping[str, str]] = {
+    "--listen": "127.0.0.1:50051",
+    "--health-listen": "127.0.0.1:50052",
+    "--admin-listen": "127.0.0.1:50053",
+    "--http-listen": "127.0.0.1:50054",
+    "--emulator-listen": "127.0.0.1:18774",
+}
+"""The addresses, in the order in which `--port-base` gives them ports, too."""
 
 
 def _checked(flag: str, address: str, *, allow_remote: bool) -> str:
@@ -119,16 +125,9 @@ def _refusal(flags: Mapping[str, str], taken: Collection[str]) -> click.ClickExc
 
 def _from_base(ctx: click.Context, port_base: int) -> dict[str, str]:
     """The addresses from a port on, of those that were not given."""
-    flags = (
-        "--listen",
-        "--health-listen",
-        "--admin-listen",
-        "--emulator-listen",
-        "--http-listen",
-    )
     return {
         flag: f"127.0.0.1:{port}"
-        for port, flag in enumerate(flags, start=port_base)
+        for port, flag in enumerate(USUAL, start=port_base)
         if ctx.get_parameter_source(flag.strip("-").replace("-", "_")) is ParameterSource.DEFAULT
     }
 
@@ -136,7 +135,7 @@ def _from_base(ctx: click.Context, port_base: int) -> dict[str, str]:
 @click.command()
 @click.option(
     "--listen",
-    default=LISTEN,
+    default=USUAL["--listen"],
     show_default=True,
     envvar="CBR_GATEWAY_SERVER__LISTEN",
     show_envvar=True,
@@ -144,7 +143,7 @@ def _from_base(ctx: click.Context, port_base: int) -> dict[str, str]:
 )
 @click.option(
     "--health-listen",
-    default=HEALTH_LISTEN,
+    default=USUAL["--health-listen"],
     show_default=True,
     envvar="CBR_GATEWAY_SERVER__HEALTH_LISTEN",
     show_envvar=True,
@@ -154,13 +153,15 @@ def _from_base(ctx: click.Context, port_base: int) -> dict[str, str]:
     "--admin-listen",
     envvar="CBR_GATEWAY_ADMIN__LISTEN",
     show_envvar=True,
-    help=f"Address of the admin port.  [default: {ADMIN_LISTEN}, or a free port if that is taken]",
+    help=f"Address of the admin port.  [default: {USUAL['--admin-listen']}, or a free port if that"
+    " is taken]",
 )
 @click.option(
     "--http-listen",
     envvar="CBR_GATEWAY_HTTP__LISTEN",
     show_envvar=True,
-    help=f"Address for calls by HTTP.  [default: {HTTP_LISTEN}, or a free port if that is taken]",
+    help=f"Address for calls by HTTP.  [default: {USUAL['--http-listen']}, or a free port if that"
+    " is taken]",
 )
 @click.option(
     "--allow-origin",
@@ -170,7 +171,7 @@ def _from_base(ctx: click.Context, port_base: int) -> dict[str, str]:
 )
 @click.option(
     "--emulator-listen",
-    default=EMULATOR_LISTEN,
+    default=USUAL["--emulator-listen"],
     show_default=True,
     envvar="CBR_EMULATOR_LISTEN",
     show_envvar=True,
@@ -180,7 +181,7 @@ def _from_base(ctx: click.Context, port_base: int) -> dict[str, str]:
     "--port-base",
     type=click.IntRange(1, 65535 - 4),
     help=(
-        "Five ports of 127.0.0.1 from this one on: services, health, admin, emulated cloud, HTTP."
+        "Five ports of 127.0.0.1 from this one on: services, health, admin, HTTP, emulated cloud."
         " An address that is given counts more."
     ),
 )
@@ -223,11 +224,11 @@ def dev(
 ) -> None:
     """Run a gateway before an emulated CBR. For development only."""
     flags = {
-        "--emulator-listen": emulator_listen,
         "--listen": listen,
         "--health-listen": health_listen,
-        "--admin-listen": admin_listen or ADMIN_LISTEN,
-        "--http-listen": http_listen or HTTP_LISTEN,
+        "--admin-listen": admin_listen or USUAL["--admin-listen"],
+        "--http-listen": http_listen or USUAL["--http-listen"],
+        "--emulator-listen": emulator_listen,
     }
     if port_base is not None:
         flags |= _from_base(ctx, port_base)
@@ -257,10 +258,11 @@ def _wanted(flags: Mapping[str, str], **more: Any) -> Wanted:  # noqa: ANN401 - 
 def _run(wanted: Wanted, flags: Mapping[str, str], *, signals: "Signals | None") -> None:
     from devstack.stack import AddressTaken, run_stack  # noqa: PLC0415
     from gateway.audit.lock import Unusable  # noqa: PLC0415
+    from gateway.config import ConfigError  # noqa: PLC0415
 
     try:
         asyncio.run(run_stack(wanted, signals))
-    except Unusable as unusable:
+    except (ConfigError, Unusable) as unusable:
         raise click.ClickException(str(unusable)) from unusable
     except AddressTaken as late:
         raise _refusal(flags, [late.address]) from late

@@ -15,7 +15,7 @@ from emulator.server import running_emulator
 from emulator.transitions import Pace
 from gateway.app import App
 from gateway.audit.lock import Unusable
-from gateway.config import Config
+from gateway.config import Config, Layers, validated
 from gateway.process import serve
 from gateway.rpc.server import AddressInUse
 from gateway.signals import Signals
@@ -45,7 +45,8 @@ class AddressTaken(Exception):  # noqa: N818 - says what is the case
 def configuration(wanted: Wanted, endpoint: str) -> Config:
     """A gateway whose regions are all at `endpoint`.
 
-    Raises Unusable for a directory of the audit log that cannot be used.
+    Raises Unusable for a directory of the audit log that cannot be used, ConfigError for what is
+    not installed.
     """
     data = {
         "server": {
@@ -73,7 +74,7 @@ def configuration(wanted: Wanted, endpoint: str) -> Config:
         "log": {"level": wanted.log_level},
         "audit": {} if wanted.audit is None else _audit(wanted.audit),
     }
-    return Config.model_validate(data, context={"environ": _ENVIRON})
+    return validated(Layers(data), _ENVIRON)
 
 
 def _access_key(public: str, secret: str) -> dict[str, Any]:

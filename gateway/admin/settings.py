@@ -1,9 +1,8 @@
 """Where the admin port is."""
 
-from importlib.util import find_spec
-
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from gateway.extras import require
 from gateway.rpc.settings import Address
 
 
@@ -31,8 +30,6 @@ class AdminSettings(BaseModel):
     @field_validator("console")
     @classmethod
     def _has_its_library(cls, console: bool) -> bool:  # noqa: FBT001 - as the library calls it
-        if console and find_spec("jinja2") is None:
-            raise ValueError(
-                "needs the package jinja2. Install the extra: pip install 'cbr-gateway[console]'"
-            )
+        if console:
+            require("console")
         return console

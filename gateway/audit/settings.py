@@ -3,7 +3,6 @@
 import ipaddress
 import re
 import socket
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
 
@@ -11,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 from gateway.audit.chain import MIN_KEY_CHARS
 from gateway.collector import check_authorities, collector, no_collector
+from gateway.extras import require
 from gateway.secret import SecretReference
 
 Word = Literal["none", "metadata", "request", "request_response"]
@@ -68,11 +68,7 @@ class OtlpSettings(BaseModel):
 
     @model_validator(mode="after")
     def _sendable(self) -> Self:
-        if find_spec("opentelemetry") is None:
-            raise ValueError(
-                "needs the package opentelemetry-proto. Install the extra: pip install"
-                " 'cbr-gateway[otlp]'"
-            )
+        require("otlp")
         check_authorities(self.endpoint, self.ca_file)
         return self
 

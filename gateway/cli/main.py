@@ -19,6 +19,7 @@ from gateway.cli.keys import keys
 from gateway.cli.openapi import openapi
 from gateway.cli.record import record
 from gateway.cli.serve import serve
+from gateway.extras import not_installed
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint, EntryPoints
@@ -38,6 +39,17 @@ class _Commands(click.Group):
             return known
         return next((_plugin(entry) for entry in _plugins() if entry.name == cmd_name), None)
 
+    def invoke(self, ctx: click.Context) -> object:
+        """A library that is not there ends a command with a sentence."""
+        try:
+            return super().invoke(ctx)
+        except ModuleNotFoundError as error:
+            name = ctx.invoked_subcommand or ""
+            plugin = next((entry for entry in _plugins() if entry.name == name), None)
+            if not (text := not_installed(error, *_package(plugin))):
+                raise
+            raise click.ClickException(f"`{name}` {text}") from error
+
 
 def _plugins() -> "EntryPoints":
     from importlib.metadata import entry_points  # reads the names of all packages
@@ -45,10 +57,17 @@ def _plugins() -> "EntryPoints":
     return entry_points(group=_PLUGINS)
 
 
+def _package(entry: "EntryPoint | None") -> tuple[str, ...]:
+    """The name of the package that adds a command; empty of what is our own."""
+    return (entry.dist.name,) if entry is not None and entry.dist is not None else ()
+
+
 def _plugin(entry: "EntryPoint") -> click.Command:
     """The command of another package, or one that tells why there is none."""
     try:
         command = entry.load()
+    except ModuleNotFoundError as error:
+        reason = not_installed(error, *_package(entry)) or f"cannot be loaded: {error}"
     except Exception as error:  # noqa: BLE001 - whatever a foreign package does while it is imported
         reason = f"cannot be loaded: {type(error).__name__}: {error}"
     else:

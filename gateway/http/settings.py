@@ -1,14 +1,13 @@
 """Where the HTTP listener is, and which pages may call it."""
 
-from importlib.util import find_spec
 from typing import Annotated, Final, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from gateway.extras import require
 from gateway.rpc.settings import Address
 
-_LIBRARIES: Final = ("connectrpc", "uvicorn")
 EVERY_ORIGIN: Final = "*"
 
 
@@ -51,9 +50,6 @@ class HttpSettings(BaseModel):
 
     @model_validator(mode="after")
     def _servable(self) -> Self:
-        if self.listen is not None and not all(map(find_spec, _LIBRARIES)):
-            raise ValueError(
-                "needs the libraries of the HTTP listener. Install the extra: pip install"
-                " 'cbr-gateway[http]'"
-            )
+        if self.listen is not None:
+            require("http")
         return self

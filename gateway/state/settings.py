@@ -1,12 +1,12 @@
 """Where the gateway keeps what is in flight."""
 
 import re
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from gateway.extras import require
 from gateway.secret import SecretReference
 from gateway.state.address import SCHEMES, Through, parsed
 from gateway.state.address_files import check_files
@@ -107,9 +107,6 @@ class StoreSettings(BaseModel):
                 check_files(parsed(self.url.reveal() if self.url else "").primary)
             except ValueError as error:
                 raise ValueError(f"of kind valkey {error}") from None
-        if self.kind == "valkey" and find_spec("redis") is None:
-            raise ValueError(
-                "of kind valkey needs the package redis. Install the extra: pip install"
-                " 'cbr-gateway[shared]'"
-            )
+        if self.kind == "valkey":
+            require("shared")
         return self

@@ -1,18 +1,17 @@
 """Where traces go, and how many."""
 
 import re
-from importlib.util import find_spec
 from typing import Annotated, Final, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from gateway.collector import check_authorities, collector, no_collector
+from gateway.extras import require
 from gateway.rpc.settings import ReadableFile
 from gateway.secret import SecretReference
 
 _HEADER: Final = re.compile(r"[A-Za-z0-9-]+")
 _PORT: Final = 4318
-_LIBRARIES: Final = ("opentelemetry.sdk.trace", "opentelemetry.exporter.otlp.proto.http")
 
 
 def _collector(text: str) -> str:
@@ -28,13 +27,6 @@ def _header(name: str) -> str:
             " Authorization"
         )
     return name
-
-
-def _installed(library: str) -> bool:
-    try:
-        return find_spec(library) is not None
-    except ModuleNotFoundError:
-        return False
 
 
 class TracingSettings(BaseModel):
@@ -74,9 +66,6 @@ class TracingSettings(BaseModel):
 
     @model_validator(mode="after")
     def _sendable(self) -> Self:
-        if not all(map(_installed, _LIBRARIES)):
-            raise ValueError(
-                "needs the OpenTelemetry SDK. Install the extra: pip install 'cbr-gateway[otel]'"
-            )
+        require("otel")
         check_authorities(self.endpoint, self.ca_file)
         return self

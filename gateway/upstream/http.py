@@ -21,9 +21,12 @@ import msgspec
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from gateway.connect_failure import ConnectFailure
+from gateway.extras import require
 from gateway.regular_file import read_file
 from gateway.upstream.breaker import Verdict
 
+FAST: Final = ("aiohappyeyeballs", "httptools")
+"""What the extra `fast` brings for the fast transport."""
 MAX_BODY_BYTES: Final = 8 * 1024 * 1024
 """Cap of a decoded response body."""
 
@@ -291,11 +294,13 @@ class TransportSettings(BaseModel):
     )
 
     @model_validator(mode="after")
-    def _proxied(self) -> Self:
+    def _usable(self) -> Self:
         if self.proxy is not None and self.transport == "httptools":
             raise ValueError(
                 "transport httptools knows no proxies. Leave out transport, or set it to httpx"
             )
+        if self.transport == "httptools":
+            require("fast", FAST)
         return self
 
 

@@ -1,13 +1,10 @@
 """The choice between the two transports."""
 
 import ssl
-from importlib.util import find_spec
-from typing import Final, Protocol
+from typing import Protocol
 
-from gateway.upstream.http import Transport, TransportSettings
-
-_FAST: Final = ("httptools", "aiohappyeyeballs")
-"""What the extra `fast` brings for it."""
+from gateway.extras import installed
+from gateway.upstream.http import FAST, Transport, TransportSettings
 
 
 class OpenTransport(Transport, Protocol):
@@ -24,7 +21,7 @@ def open_transport(settings: TransportSettings) -> OpenTransport:
     The libraries are imported here, so that only the chosen one is loaded.
     """
     if settings.transport == "httptools" or (
-        settings.transport == "auto" and settings.proxy is None and all(map(find_spec, _FAST))
+        settings.transport == "auto" and settings.proxy is None and all(map(installed, FAST))
     ):
         from gateway.upstream.http_httptools import (  # noqa: PLC0415 - only when it is needed
             HttptoolsTransport,

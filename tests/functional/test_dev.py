@@ -28,6 +28,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
 )
 
 from devstack.banner import Addresses, banner
+from devstack.dev import USUAL
 from devstack.dev import dev as dev_command
 from devstack.launch import Launched, launched
 from devstack.stack import configuration
@@ -241,7 +242,7 @@ def test_two_ports_are_the_usual_ones_or_if_those_are_taken_free_ones(
         "devstack.dev._run", lambda wanted, *_, **__: asked.append(getattr(wanted, what))
     )
     usual = f"127.0.0.1:{free_port()}"
-    monkeypatch.setattr(f"devstack.dev.{what.upper()}_LISTEN", usual)
+    monkeypatch.setattr("devstack.dev.USUAL", {**USUAL, flag: usual})
     free = [part for each in FLAGS if each != flag for part in (each, "127.0.0.1:0")]
     assert CliRunner().invoke(dev_command, free, obj=None).exit_code == 0
     with socket.create_server(("127.0.0.1", int(usual.rpartition(":")[2]))):
@@ -270,10 +271,11 @@ def test_one_number_moves_all_ports_but_those_that_are_given(
             "--listen": "127.0.0.1:7001",
             "--health-listen": "127.0.0.1:0",
             "--admin-listen": "127.0.0.1:7003",
-            "--emulator-listen": "127.0.0.1:7004",
-            "--http-listen": "127.0.0.1:7005",
+            "--http-listen": "127.0.0.1:7004",
+            "--emulator-listen": "127.0.0.1:7005",
         }
     ]
+    assert list(asked[0]) == list(USUAL)
     assert CliRunner().invoke(dev_command, ["--port-base", "65534"], obj=None).exit_code == 2
 
 
@@ -296,7 +298,7 @@ def test_all_taken_ports_are_named_at_once() -> None:
     found = re.findall(
         r"cannot listen on 127\.0\.0\.1:(\d+): .* with (--\S+)$", done.stderr, re.MULTILINE
     )
-    assert found == [(str(ports[1]), "--emulator-listen"), (str(ports[0]), "--listen")]
+    assert found == [(str(ports[0]), "--listen"), (str(ports[1]), "--emulator-listen")]
     assert 'make run ARGS="--port-base 6001"' in done.stderr.splitlines()[-1]
 
 

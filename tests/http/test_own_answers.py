@@ -95,7 +95,7 @@ ANSWERS = {
         said="no request of HTTP/1.1",
     ),
     "no time": case(
-        f"POST {LIST}", JSON, KEY, "connect-timeout-ms: 1", status=504, reason="", said="deadline"
+        f"POST {LIST}", JSON, KEY, "connect-timeout-ms: 1", status=504, reason="", said="the call"
     ),
     "no such RPC": case(
         f"POST {LIST}x", JSON, KEY, status=501, reason="UNIMPLEMENTED", said="did you mean"

@@ -442,7 +442,10 @@ def test_other_packages_add_commands_and_broken_ones_disturb_nothing(
     absent = run("absent")
     assert (absent.exit_code, absent.stderr) == (
         1,
-        "Error: `absent` cannot be loaded: ModuleNotFoundError: No module named 'no_such_module'\n",
+        (
+            "Error: `absent` needs no_such_module, which is not installed. Install it: pip install"
+            " plugin\n"
+        ),
     )
     assert (
         run("odd").stderr
