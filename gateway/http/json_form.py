@@ -1,11 +1,15 @@
 """Messages as JSON, by protobuf's own mapping; and what is wrong with a request in JSON, by the
 names of its fields.
 
+Paths of a mask are taken by the names that JSON has for fields, as protobuf writes them, and by
+those of the protos, which it would refuse.
+
 Unknown fields are refused, as in the binary form (ADR 0007): what a caller asks for and the gateway
 does not know must not be left out without a word.
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any, Final, NoReturn
 
@@ -21,6 +25,7 @@ from gateway.upstream.reference import allowed_values
 
 _OF_PROTOBUF: Final = "google.protobuf."
 """Messages with a form of their own in JSON."""
+_MASK: Final = "google.protobuf.FieldMask"
 _KINDS: Final = {
     FieldDescriptor.CPPTYPE_STRING: "text",
     FieldDescriptor.CPPTYPE_BOOL: "true or false",
@@ -49,8 +54,12 @@ def from_json(data: bytes, kind: type[Message]) -> Message:
         text = "the body is not one JSON object in UTF-8 with each name once; send {} for no fields"
         raise field_invalid("", text, "encoding")
     try:
-        message = json_format.ParseDict(fields, kind())
-        if not any(_no_values(fields, kind.DESCRIPTOR)):
+        masks = _masks(fields, kind.DESCRIPTOR)
+        plain = {name: value for name, value in fields.items() if name not in masks}
+        message = json_format.ParseDict(plain, kind())
+        for name, text in masks.items():
+            _set_mask(message, name, text)
+        if not any(_misread(fields, kind.DESCRIPTOR)):
             return message
     except (json_format.ParseError, RecursionError):
         pass
@@ -61,6 +70,37 @@ def from_json(data: bytes, kind: type[Message]) -> Message:
     more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
     text = f"{found[0].subject}: {found[0].description}{more}"
     raise GatewayError(errors_pb2.ERROR_REASON_FIELD_INVALID, text, violations=found)
+
+
+def _masks(fields: dict[str, Any], kind: Any) -> dict[str, str]:  # noqa: ANN401 - descriptors have two types
+    """Those of a request that are text, by their names in it."""
+    known = {name: _field(kind, name) for name in fields}
+    once = Counter(fd.name for fd in known.values() if fd is not None)
+    return {
+        name: fields[name]
+        for name, fd in known.items()
+        # One that is there twice protobuf refuses.
+        if fd is not None and _is_mask(fd) and isinstance(fields[name], str) and once[fd.name] == 1
+    }
+
+
+def _is_mask(fd: FieldDescriptor) -> bool:
+    return fd.message_type is not None and fd.message_type.full_name == _MASK
+
+
+def _set_mask(message: Message, name: str, text: str) -> None:
+    fd = _field(message.DESCRIPTOR, name)
+    assert fd is not None
+    mask: Any = getattr(message, fd.name)
+    mask.SetInParent()
+    mask.paths.extend(path.strip() for path in text.split(",") if text)
+
+
+def _field(kind: Any, name: str) -> FieldDescriptor | None:  # noqa: ANN401 - descriptors have two types
+    """By its name in JSON or in the proto."""
+    found: FieldDescriptor | None
+    found = kind.fields_by_camelcase_name.get(name) or kind.fields_by_name.get(name)
+    return found
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -74,12 +114,17 @@ def _no_number(_word: str) -> NoReturn:
     raise ValueError("JSON has no such number")
 
 
-def _no_values(fields: dict[str, Any], kind: Any) -> Iterator[bool]:  # noqa: ANN401 - descriptors have two types
-    """Whether what is given for an enum is none of its values, for each field of a message that
-    protobuf takes: it makes a number of `true`, of 1.5 and of "1".
+def _misread(fields: dict[str, Any], kind: Any) -> Iterator[bool]:  # noqa: ANN401 - descriptors have two types
+    """Whether protobuf takes what it should not, for each field of a message: a field that is there
+    by both of its names, and for an enum none of its values: of `true`, 1.5 and "1" it makes a
+    number.
     """
+    seen: set[str] = set()
     for name, value in fields.items():
-        fd = kind.fields_by_camelcase_name.get(name) or kind.fields_by_name[name]
+        fd = _field(kind, name)
+        assert fd is not None
+        yield fd.name in seen
+        seen.add(fd.name)
         inner = fd.message_type
         rows = value if isinstance(value, list) else [value]
         if fd.enum_type is not None:
@@ -87,7 +132,7 @@ def _no_values(fields: dict[str, Any], kind: Any) -> Iterator[bool]:  # noqa: AN
         elif inner is not None and not inner.full_name.startswith(_OF_PROTOBUF):
             for row in rows:
                 if isinstance(row, dict):
-                    yield from _no_values(row, inner)
+                    yield from _misread(row, inner)
 
 
 def _is_value(value: object, fd: FieldDescriptor) -> bool:
@@ -103,7 +148,7 @@ def _wrong(fields: dict[str, Any], kind: Any, path: str) -> Iterator[Violation]:
     """
     seen: dict[str, str] = {}
     for name, value in fields.items():
-        fd = kind.fields_by_camelcase_name.get(name) or kind.fields_by_name.get(name)
+        fd = _field(kind, name)
         known = fd.name if fd is not None else name
         here = f"{path}.{known}" if path else known
         if fd is None:
@@ -130,6 +175,8 @@ def _wrong_value(value: object, fd: FieldDescriptor, path: str) -> Iterator[Viol
         if fd.is_repeated and not isinstance(value, list):
             yield Violation(path, "must be a list", "encoding")
         return
+    if _is_mask(fd) and isinstance(value, str):
+        return
     rows = value if isinstance(value, list) else [value]
     if fd.enum_type is not None and not all(_is_value(row, fd) for row in rows):
         yield Violation(path, f"must be {_expected(fd)}", "encoding")
@@ -144,6 +191,8 @@ def _expected(fd: FieldDescriptor) -> str:
     if fd.enum_type is not None:
         names = allowed_values(fd) or [value.name for value in fd.enum_type.values]
         what = f"one of {', '.join(names)}"
+    elif _is_mask(fd):
+        what = "text: paths separated by commas, such as id,createTime"
     elif fd.message_type is not None:
         what = f"the JSON form of a {fd.message_type.full_name}"
     elif fd.type == FieldDescriptor.TYPE_BYTES:

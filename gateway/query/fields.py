@@ -1,4 +1,7 @@
-"""The fields of rows that filters and orders name, and their values."""
+"""The fields of rows that filters, orders and masks name, and their values.
+
+Their names are those of the protos; those of JSON (`usedMib`) stand for the same.
+"""
 
 import difflib
 import re
@@ -38,6 +41,11 @@ class Field(Struct, frozen=True):
     @property
     def leaf(self) -> FieldDescriptor:
         return self.steps[-1]
+
+    @property
+    def path(self) -> str:
+        """As the protos name it."""
+        return ".".join(fd.name for fd in self.steps)
 
     @property
     def is_moment(self) -> bool:
@@ -86,19 +94,25 @@ def field_of(row: Descriptor, path: str, *, whole: bool = False) -> Field:
         known = _comparable(here) if here is not None else {}
         if not known:
             raise WrongFieldError(f"`{steps[-1].name}` has no fields of its own", offset)
-        if name not in known:
+        fd = child(here, name) if here is not None else None
+        if fd is None or fd.name not in known:
             close = difflib.get_close_matches(name, known, n=1)
             hint = f"did you mean `{close[0]}`? " if close else ""
             raise WrongFieldError(
                 f"there is no field `{name}`; {hint}Known: {', '.join(known)}", offset
             )
-        steps.append(known[name])
+        steps.append(fd)
         offset += len(name) + 1
-        here = None if _is_moment(known[name]) else known[name].message_type
+        here = None if _is_moment(fd) else fd.message_type
     if here is not None and not whole:
         inside = ", ".join(f"{path}.{name}" for name in _comparable(here))
         raise WrongFieldError(f"`{path}` has parts; compare one of them: {inside}")
     return Field(tuple(steps), many=any(fd.is_repeated for fd in steps))
+
+
+def child(message: Descriptor, name: str) -> FieldDescriptor | None:
+    """The field of a message by its name in the proto, or in JSON."""
+    return message.fields_by_name.get(name) or message.fields_by_camelcase_name.get(name)
 
 
 def _comparable(message: Descriptor) -> dict[str, FieldDescriptor]:

@@ -61,10 +61,10 @@ def _push(
 ) -> bool:
     """Whether CBR leaves out exactly the rows that the comparison does."""
     operator = asked.operator if asked.operator not in "<>" else f"{asked.operator}="
-    target = targets.get(f"{asked.path.text} {operator}")
+    field = named(asked, row)
+    target = targets.get(f"{field.path} {operator}")
     if target is None or _is_set(request, target.field):
         return False
-    field = named(asked, row)
     value = literal(asked, field)
     if not _has_form(value, target.field) or asked.is_presence:
         return False

@@ -42,6 +42,84 @@ async def test_names_of_the_proto_are_taken_as_well(http):
     assert answer.status_code == 200, answer.text
 
 
+LIST = "cbrgateway.v1.VaultService/ListVaults"
+
+
+@pytest.mark.parametrize("name", ["readMask", "read_mask"])
+@pytest.mark.parametrize(
+    "paths", ["id,billing.sizeGib", "id,billing.size_gib", " id , billing.sizeGib"]
+)
+async def test_a_mask_has_names_of_json_or_of_the_proto(world: World, http, name, paths):
+    spec = {"name": "masked", "billing": BILLING}
+    await http.post("cbrgateway.v1.VaultService/CreateVault", json={"vault": spec})
+    answer = await http.post(LIST, json={name: paths, "filter": "name = masked"})
+    assert answer.status_code == 200, answer.text
+    row = answer.json()["vaults"][0]
+    assert row.keys() - {"etag"} == {"id", "billing"}
+    assert row["billing"] == {"sizeGib": 100}
+
+
+@pytest.mark.parametrize(
+    ("mask", "path", "told"),
+    [
+        (
+            "id,billing.sizeGiB",
+            "read_mask.paths[1]",
+            "billing.sizeGiB: there is no field `sizeGiB`",
+        ),
+        ("bill_ing", "read_mask.paths[0]", "bill_ing: there is no field `bill_ing`"),
+        ("id,,name", "read_mask.paths[1]", "there is no field ``"),
+        ("Id", "read_mask.paths[0]", "Id: there is no field `Id`"),
+        ("tags.key", "read_mask.paths[0]", "`tags` is a list"),
+        ("", "read_mask", "names no field"),
+        (["id"], "read_mask", "paths separated by commas"),
+        ({"paths": ["id"]}, "read_mask", "paths separated by commas"),
+        (7, "read_mask", "paths separated by commas"),
+    ],
+    ids=str,
+)
+async def test_a_mask_of_what_is_not_there_names_the_path(http, mask, path, told):
+    answer = await http.post(LIST, json={"readMask": mask})
+    assert answer.status_code == 400
+    shown = details(answer.json())
+    assert [each["field"] for each in shown["BadRequest"]["fieldViolations"]] == [path]
+    assert told in answer.json()["message"]
+
+
+@pytest.mark.parametrize(
+    ("rpc", "wish", "path"),
+    [
+        (LIST, {"readMask": "id", "read_mask": "id"}, "read_mask"),
+        (LIST, {"pageSize": 1, "page_size": 2}, "page_size"),
+        (
+            "cbrgateway.v1.VaultService/UpdateVault",
+            {"vaultId": "v", "vault": {"billing": {"sizeGib": 1, "size_gib": 2}}},
+            "vault.billing.size_gib",
+        ),
+    ],
+    ids=["mask", "number", "inside"],
+)
+async def test_a_field_by_both_of_its_names_is_refused(http, rpc, wish, path):
+    answer = await http.post(rpc, json=wish)
+    assert answer.status_code == 400
+    shown = details(answer.json())
+    assert [each["field"] for each in shown["BadRequest"]["fieldViolations"]] == [path]
+
+
+async def test_other_mistakes_are_told_beside_a_mask_of_the_proto_s_names(http):
+    answer = await http.post(LIST, json={"readMask": "billing.size_gib", "pageSize": "many"})
+    shown = details(answer.json())
+    assert [each["field"] for each in shown["BadRequest"]["fieldViolations"]] == ["page_size"]
+
+
+@pytest.mark.parametrize("names", [("billing.sizeGib", "createTime"), ("billing.size_gib", "name")])
+async def test_filters_and_orders_have_names_of_json_or_of_the_proto(http, names):
+    field, order = names
+    wish = {"filter": f"{field} = 100", "orderBy": f"{order} desc"}
+    answer = await http.post(LIST, json=wish)
+    assert answer.status_code == 200, answer.text
+
+
 async def test_curl_makes_a_call(world: World):
     curl = shutil.which("curl")
     if curl is None:

@@ -37,6 +37,8 @@ VAULTS = [
         ("name > db AND name < web", ["db copy"]),
         ("billing.size_gib >= 100", ["web", "db"]),
         ("billing.size_gib < 300", ["web"]),
+        ("billing.sizeGib < 300", ["web"]),
+        ("autoBind = true", ["db"]),
         ("billing.size_gib = 100 OR name = AND", ["web", "AND"]),
         ("NOT billing.size_gib >= 100", ["db copy", "AND"]),
         ("NOT NOT name = web", ["web"]),
