@@ -32,7 +32,11 @@ class Facts(Struct, frozen=True):
 
 def facts_of(task: task_pb2.Task, *, gone: bool, checkpoint_id: str = "") -> Facts:
     """`checkpoint_id`: that of the change which started it, for a task that names none."""
-    resources = tuple(dict.fromkeys(_resources(task, checkpoint_id)))[:_MAX_RESOURCES]
+    known: dict[str, str] = {}
+    for kind, uid in _resources(task, checkpoint_id):
+        # Work on a vault has the vault for its resource, with the type of what that protects.
+        known.setdefault(uid, kind)
+    resources = tuple((kind, uid) for uid, kind in known.items())[:_MAX_RESOURCES]
     if gone:
         text = "CBR does not know the task any more."
         return Facts("gone", text=text, resources=resources)
