@@ -5,8 +5,13 @@ import itertools
 import os
 
 import pytest
+from hypothesis import settings
 
 from testkit.identities import authority
+
+# How long one example takes says how busy the machine is.
+settings.register_profile("without deadlines", deadline=None)
+settings.load_profile("without deadlines")
 
 _LONG = (
     "tests/quota/",

@@ -4,7 +4,7 @@ address that has too many.
 
 The sockets are found among this process's own descriptors, and shut down: gRPC then sees that the
 other side has gone. A socket is told by its inode, so a descriptor that is used anew is another
-connection.
+connection. Its age is that of the look that found it: those of one look are of the same age.
 """
 
 import asyncio

@@ -27,9 +27,7 @@ from tests.audit.test_opening import read
 
 WRITER = "one"
 DEEP = b'{"a":' * 50_000
-QUICK = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+QUICK = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 values = st.recursive(
     st.none()
     | st.booleans()

@@ -16,6 +16,7 @@ from cbrgateway.v1 import vault_pb2
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.events import StreamEnded
+from h2.exceptions import ProtocolError
 
 from cbrctl.contexts import Context
 from cbrctl.failures import Refusal
@@ -157,7 +158,8 @@ def serving(respond):
 
     def serve():
         connection, _ = listening.accept()
-        with connection:
+        # The caller may still say something when the connection has ended.
+        with connection, contextlib.suppress(ProtocolError):
             h2 = H2Connection(H2Configuration(client_side=False))
             h2.initiate_connection()
             connection.sendall(h2.data_to_send())
@@ -282,7 +284,8 @@ def test_an_interrupt_ends_a_read_at_once(environ):
             text=True,
         )
         connection, _ = listening.accept()
-        with connection:
+        # The caller may still say something when the connection has ended.
+        with connection, contextlib.suppress(ProtocolError):
             process.send_signal(signal.SIGINT)
             _, said = process.communicate(timeout=60)
     assert (process.returncode, said.strip()) == (130, "Interrupted.")

@@ -102,7 +102,7 @@ def assert_safe(binding, path):
 
 @pytest.mark.parametrize("binding", WITH_IDS, **by_rpc)
 @given(data=st.data())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_an_id_is_one_safe_segment_or_refused(data, binding):
     strings = [s.variable for s in binding.segments if not s.words]
     request = request_with(binding, **{name: data.draw(ids, label=name) for name in strings})
@@ -190,7 +190,7 @@ QUERY = re.compile(
 
 @pytest.mark.parametrize("binding", WITH_QUERY, **by_rpc)
 @given(data=st.data())
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_a_filter_never_leaves_its_place_in_the_query(data, binding):
     request = data.draw(messages(binding.descriptor.input_type, hostile=True))
     for segment in binding.segments:

@@ -83,24 +83,26 @@ async def test_so_many_idle_connections_lock_nobody_out():
     async with world_with(
         max_connections=60, max_unidentified_connections=10, identification_timeout_s=300
     ) as world:
-        strangers = await idle(world, 59)
+        old = await idle(world, 10)
+        await until(lambda: len(seen(world)._open) >= 10)
+        new = await idle(world, 49)
         await until(lambda: seen(world).ended >= 49)
-        assert await ended(strangers) == 49
-        assert await ended(strangers[-10:]) == 0, "the oldest of them go"
+        assert (await ended(old), await ended(new)) == (10, 39), "the oldest of them go"
         assert not isinstance(await caller(world)(CALLER), Failure)
-        close(strangers)
+        close([*old, *new])
 
 
 async def test_the_newest_connections_of_an_address_that_has_too_many_are_ended():
     async with world_with(max_connections_per_address=8) as world:
         assert not isinstance(await caller(world)(CALLER), Failure)
-        many = await idle(world, 20, "127.0.0.2")
+        old = await idle(world, 8, "127.0.0.2")
+        await until(lambda: len(seen(world)._open) >= 9)
+        new = await idle(world, 12, "127.0.0.2")
         few = await idle(world, 5, "127.0.0.3")
         await until(lambda: seen(world).ended >= 12)
-        assert (await ended(many), await ended(few)) == (12, 0)
-        assert await ended(many[:8]) == 0
+        assert (await ended(old), await ended(new), await ended(few)) == (0, 12, 0)
         assert not isinstance(await caller(world)(CALLER), Failure)
-        close([*many, *few])
+        close([*old, *new, *few])
 
 
 async def test_a_client_that_comes_again_at_once_is_held_to_its_number():

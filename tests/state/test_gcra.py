@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from gateway.state import Bucket, gcra
 
 
-@settings(max_examples=60, deadline=None, database=None)
+@settings(max_examples=60, database=None)
 @given(
     rate=st.sampled_from([1.0, 4.0, 32.0]),
     burst=st.integers(1, 6),

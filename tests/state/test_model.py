@@ -376,7 +376,6 @@ def test_random_histories(kind_, examples, valkey):
         settings=settings(
             max_examples=examples,
             stateful_step_count=40,
-            deadline=None,
             database=None,
             suppress_health_check=checks,
         ),

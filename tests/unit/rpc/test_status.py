@@ -81,7 +81,7 @@ def trailer_bytes(status):
 
 
 @given(errors)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_no_error_passes_the_caps(error):
     status = to_status(error, ID)
     assert len(status.message.encode()) <= MAX_MESSAGE_BYTES

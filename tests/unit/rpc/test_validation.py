@@ -310,14 +310,14 @@ def test_of_many_broken_items_the_first_are_named_and_the_rest_is_counted():
 
 
 @given(st.binary(max_size=40), st.sampled_from(list(CATALOG)))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_any_bytes_are_a_request_or_refused(data, binding):
     attempt(binding, data)
 
 
 @pytest.mark.parametrize("binding", list(CATALOG), ids=lambda b: b.rpc)
 @given(data=st.data())
-@settings(max_examples=3, deadline=None)
+@settings(max_examples=3)
 def test_any_message_is_a_request_or_refused(data, binding):
     attempt(
         binding,

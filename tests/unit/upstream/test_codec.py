@@ -34,7 +34,7 @@ CODECS = Codecs()
 REQUESTS = types_below(binding.descriptor.input_type for binding in CATALOG)
 RESPONSES = types_below(binding.descriptor.output_type for binding in CATALOG)
 EVERY = types_below([*REQUESTS, *RESPONSES])
-few = settings(max_examples=5, deadline=None)
+few = settings(max_examples=5)
 
 FILES = sorted({descriptor.file.name for descriptor in EVERY})
 every_type = pytest.mark.parametrize("descriptor", EVERY, ids=lambda d: d.name)

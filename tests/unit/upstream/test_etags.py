@@ -45,7 +45,7 @@ def without_the_outside(row):
 
 @pytest.mark.parametrize("shown", sorted(LISTS, key=lambda d: d.name), ids=lambda d: d.name)
 @given(data=st.data())
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_an_etag_is_of_all_that_is_not_outside(shown, data):
     one, other = data.draw(messages(shown)), data.draw(messages(shown))
     bare = [without_the_outside(row) for row in (one, other)]

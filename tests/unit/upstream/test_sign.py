@@ -42,7 +42,7 @@ def test_a_recorded_request_gets_its_recorded_signature(vector):
     body=st.binary(max_size=40),
     content_hash=st.sampled_from(["", "UNSIGNED-PAYLOAD"]),
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_any_request_is_signed_as_the_vendors_sdk_signs_it(
     *, method, path, query, headers, body, content_hash
 ):

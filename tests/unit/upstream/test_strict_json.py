@@ -160,7 +160,7 @@ def verdict(read, refusal, body):
 
 
 @given(documents())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_it_agrees_with_the_standard_library_on_any_document(document):
     body = document.encode()
     expected = verdict(lambda raw: json.loads(raw, object_pairs_hook=unique), Repeated, body)
@@ -168,6 +168,6 @@ def test_it_agrees_with_the_standard_library_on_any_document(document):
 
 
 @given(st.binary(max_size=30) | st.text('{}[]":,\\u0a 1e-', max_size=30).map(str.encode))
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 def test_any_bytes_are_a_value_or_no_json(body):
     verdict(loads, NotJson, body)

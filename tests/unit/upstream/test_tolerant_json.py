@@ -105,14 +105,14 @@ def test_what_is_nested_too_deeply_is_kept_as_text():
 
 
 @given(documents())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_it_agrees_with_the_standard_library_on_any_document(document):
     body = document.encode()
     assert loads(body, last_counts=True) == json.loads(body)
 
 
 @given(st.binary(max_size=30) | st.text('{}[]":,\\u0a 1e-d8', max_size=30).map(str.encode))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_any_bytes_are_a_value_that_can_be_sent_on_or_no_json(body):
     try:
         value = loads(body)

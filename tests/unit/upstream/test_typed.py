@@ -29,7 +29,7 @@ CODECS = Codecs()
 CATALOG = load_catalog()
 TYPED = [b for b in CATALOG if b.typed is not None and b.typed.fast]
 LOOKED_AT = [b for b in CATALOG if b.typed is not None and b.typed.usable and not b.typed.fast]
-few = settings(max_examples=5, deadline=None)
+few = settings(max_examples=5)
 every_read = pytest.mark.parametrize(
     "descriptor", [b.descriptor.output_type for b in (*TYPED, *LOOKED_AT)], ids=lambda d: d.name
 )
