@@ -41,11 +41,13 @@ class Position(msgspec.Struct, array_like=True, frozen=True):
     limit: int = 0
     total: int | None = None
     repeated: int = 0
+    steady: int | None = None
+    names: int = 0
 
     @property
     def place(self) -> Place:
         return Place(
-            Trail(self.shown, self.marks, self.repeated),
+            Trail(self.shown, self.marks, self.repeated, self.steady, self.names),
             self.way,
             self.cursor,
             Longest(self.longest, self.limit, self.total),
@@ -89,6 +91,8 @@ class PageTokens:
             longest.limit,
             longest.total,
             trail.repeated,
+            trail.total,
+            trail.names,
         )
         return self._seal.write(msgspec.msgpack.encode(position))
 

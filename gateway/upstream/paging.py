@@ -64,7 +64,7 @@ class Page(Struct, frozen=True):
         many bytes of JSON all calls brought together; None: nobody knows.
         """
         if self.binding.paging == options_pb2.PAGING_SLICED:
-            return await self.sifted(read, lambda _row: True, on_bad_row)
+            return await self.sifted(read, None, on_bad_row)
         reader = _Reader(self.binding, read, self.fit, on_bad_row)
         found = await step(_source(self.binding, reader), self.place, self.size)
         json_bytes = received()
@@ -74,19 +74,24 @@ class Page(Struct, frozen=True):
     async def sifted(
         self,
         read: ReadOne,
-        keep: Callable[[Any], bool],
+        keep: Callable[[Any], bool] | None,
         on_bad_row: OnBadRow | None = None,
         sort: Callable[[list[Any]], list[Any]] | None = None,
     ) -> Message:
         """Cut out of those rows of the whole list that are to be kept; of one that cannot be read
-        nobody knows whether it is. `sort`: puts the others in order, and before those.
+        nobody knows whether it is. `keep`: None for all. `sort`: puts the others in order, and
+        before those.
         """
         reader = _Reader(self.binding, read, self.fit, on_bad_row)
-        rows = [row for row in await reader.all() if isinstance(row, UnreadableRow) or keep(row)]
+        rows = await reader.all()
+        if keep is not None:
+            rows = [row for row in rows if isinstance(row, UnreadableRow) or keep(row)]
         if sort is not None:
             bad = [row for row in rows if isinstance(row, UnreadableRow)]
             rows = [*sort(list(readable(rows))), *bad]
-        return self._filled(reader.last, rest(rows, self.place, self.size), len(readable(rows)))
+        plain = sort is None
+        found = rest(rows, self.place, self.size, in_order=plain, all_rows=plain and keep is None)
+        return self._filled(reader.last, found, len(readable(rows)))
 
     def cut(self, everything: Any) -> Message:  # noqa: ANN401 - any list response
         """Cut out of a response that holds all rows."""

@@ -175,8 +175,7 @@ class Reads:
                 if page is None:
                     message = await calls.read({}, on_bad_row)
                 elif (sieve := self._ownership.sieve(binding, account, keep)) is not None or sort:
-                    wanted = sieve or (lambda _row: True)
-                    message = await page.sifted(calls.read, wanted, on_bad_row, sort)
+                    message = await page.sifted(calls.read, sieve, on_bad_row, sort)
                 else:
                     message = await page.fetch(calls.read, on_bad_row, calls.received)
         except asyncio.CancelledError:

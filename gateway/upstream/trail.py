@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from hashlib import blake2b
+from itertools import pairwise
 from typing import Final
 
 from msgspec import Struct
@@ -19,6 +20,8 @@ from msgspec import Struct
 from gateway.upstream.rows import Row, UnreadableRow, row_ids
 
 _EACH: Final = 32
+_SCATTERED: Final = 0.25
+"""Of rows in any order it is half; of rows in order it is none, though one may move."""
 _SHARE: Final = 8
 """How many marks are kept of each stretch that is as long as all rows after it."""
 _NAME_BYTES: Final = 6
@@ -47,29 +50,61 @@ class Trail(Struct, frozen=True):
 
     `repeated`: how often rows were known already when they were shown; those of one page that are
     alike count once.
+
+    `total`: how many rows the list had by CBR's count, as long as that was always the same; None:
+    it was not. `names`: the sum over all rows, by which to see whether others are the same ones.
     """
 
     shown: int = 0
     marks: bytes = b""
     repeated: int = 0
+    total: int | None = None
+    names: int = 0
 
     @property
     def endless(self) -> bool:
         """Whether no list is as long as this, or the same rows come round and round."""
         return self.shown > _MOST_ROWS or self.repeated > _MOST_REPEATED
 
-    def then(self, rows: Sequence[Row]) -> "Trail":
-        """The trail after more rows."""
+    @property
+    def moved(self) -> bool:
+        """Whether rows were shown twice although CBR counted the same all the time."""
+        return self.total is not None and self.repeated > 0
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether rows may be lacking, of as many as CBR counted all the time."""
+        return self.moved or (self.total is not None and 0 < self.shown < self.total)
+
+    def shows_the_same(self, other: "Trail") -> bool:
+        """Whether the same rows were shown, in whatever order."""
+        return (self.shown, self.names) == (other.shown, other.names)
+
+    def then(self, rows: Sequence[Row], total: int | None = None) -> "Trail":
+        """The trail after more rows. `total`: of the list, as CBR counted it with them."""
         known, before, shown = self._marks(), self.shown, self.shown + len(rows)
-        kept = _kept(shown)
+        kept, names = _kept(shown), _names(rows)
         marks = [known[number] for number in kept if number < before]
-        marks += _marks([rows[number - before] for number in kept if number >= before])
+        new = [number - before for number in kept if number >= before]
+        contents = _contents([rows[at] for at in new])
+        marks += map(bytes.__add__, [names[at] for at in new], contents)
         again = _Marks(rows).known(known.values()) if known else ()
-        return Trail(shown, b"".join(marks), self.repeated + len(again))
+        steady = total if total == self.total or not before else None
+        summed = self.names + sum(map(int.from_bytes, names))
+        return Trail(shown, b"".join(marks), self.repeated + len(again), steady, summed)
 
     def shows_again(self, rows: Sequence[Row]) -> bool:
         """Whether one of these is known to have been shown."""
         return bool(_Marks(rows).known(_split(self.marks)))
+
+    def scattered(self, rows: Sequence[Row]) -> bool:
+        """Whether many of the last rows shown stand before the one that was shown before them."""
+        marks = list(_split(self.marks))[-_EACH:]
+        alone, here = Counter(mark[:_NAME_BYTES] for mark in marks), _Marks(rows)
+        places = [here.places(mark, alone=alone[mark[:_NAME_BYTES]] == 1) for mark in marks]
+        at = [found[0] for found in places if len(found) == 1]
+        falls = [first for first, second in pairwise(at) if second < first]
+        return len(falls) > len(at) * _SCATTERED
 
     def newest_in(
         self, rows: Sequence[Row], expected: int | None, *, whole: bool = False

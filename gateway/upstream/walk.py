@@ -36,6 +36,8 @@ from gateway.upstream.windows import NO_WINDOW, Longest, LostError, Reader, Seen
 
 _MAX_WINDOWS: Final = 8
 """Read for one step at most; each but the last shows nothing new."""
+_OTHER_BOUNDS: Final = 7
+"""Rows less than at most, so that a window does not end where others did."""
 _ROUNDS: Final = 2
 """How often a list is searched in each way; rows may change while it is."""
 
@@ -63,7 +65,7 @@ class Step(Struct, frozen=True):
 
     def place(self, before: Trail) -> Place:
         """Where one stands after it."""
-        return Place(before.then(self.rows), self.way, self.cursors[-1], self.longest)
+        return Place(before.then(self.rows, self.total), self.way, self.cursors[-1], self.longest)
 
     def first(self, count: int) -> "Step":
         """Its first rows; the others are left for the next step."""
@@ -75,14 +77,26 @@ class Step(Struct, frozen=True):
 _Read: TypeAlias = Callable[[Source, Place, int], Awaitable[Step]]
 
 
-def rest(rows: Sequence[Row], place: Place, size: int) -> Step:
-    """The rows after a place, of a list that is there as a whole."""
+def rest(
+    rows: Sequence[Row], place: Place, size: int, *, in_order: bool = False, all_rows: bool = False
+) -> Step:
+    """The rows after a place, of a list that is there as a whole.
+
+    `in_order`: as CBR shows them, so that they have to stand as before. `all_rows`: none was left
+    out, so that as many as before are the same ones. Raises GatewayError where they are not.
+    """
+    if in_order and place.trail.scattered(rows):
+        raise _no_list()
     first = 0
     if place.trail.shown and (
         hit := place.trail.newest_in(rows, int(place.cursor) - 1, whole=True)
     ):
         first = hit.index + 1
     last = min(first + size, len(rows))
+    shown = place.trail.then(rows[first:last], len(rows))
+    steady = all_rows and last == len(rows) and shown.total is not None
+    if steady and not shown.shows_the_same(NOTHING.then(rows)):
+        raise _no_list()
     return Step(
         rows[first:last],
         range(first + 1, last + 1),
@@ -100,14 +114,43 @@ async def step(source: Source, place: Place, size: int) -> Step:
     """
     for read in _reads(source, place):
         try:
-            return await read(source, place, size)
+            found = await read(source, place, size)
         except LostError:
             continue
+        if found.ended and not await _complete(source, place, found):
+            break
+        return found
+    raise _no_list()
+
+
+def _no_list() -> GatewayError:
     text = (
         "The pages that CBR answers do not make up a list: they repeat, or leave rows out;"
         " report it to the gateway's operator."
     )
-    raise GatewayError(errors_pb2.ERROR_REASON_UPSTREAM_PROTOCOL, text)
+    return GatewayError(errors_pb2.ERROR_REASON_UPSTREAM_PROTOCOL, text)
+
+
+async def _complete(source: Source, place: Place, last: Step) -> bool:
+    """Whether a list has ended with all its rows.
+
+    Where that is in doubt it is read once more, from its start, in windows that begin elsewhere:
+    rows that are not those which were shown stand in no order, unless CBR counts others by now.
+    """
+    shown = place.trail.then(last.rows, last.total)
+    if not place.trail.shown or not shown.doubtful:
+        return True
+    here = Place(way=last.way, cursor=WAYS[last.way].start)
+    while not here.trail.endless:
+        try:
+            some = await _advance(source, here, max(source.most - _OTHER_BOUNDS, 1), sure=False)
+        except LostError:
+            return False
+        trail = here.trail.then(some.rows, some.total)
+        if some.ended:
+            return trail.total != shown.total or trail.shows_the_same(shown)
+        here = some.place(here.trail)
+    return False
 
 
 def _reads(source: Source, place: Place) -> Iterator[_Read]:
@@ -251,11 +294,12 @@ async def _search(way: int, source: Source, place: Place, size: int) -> Step:
                 best, after = number, []
             elif len(after) <= size:
                 after.append((row, cursor))
+        seen = here.trail.then(some.rows, some.total)
+        if seen.endless or seen.moved:
+            raise LostError
         if some.ended or (best == trail.shown - 1 and len(after) >= size):
             break
-        here = some.place(here.trail)
-        if here.trail.endless:
-            raise LostError
+        here = Place(seen, some.way, some.cursors[-1], some.longest)
     taken = after[:size]
     whole = some.ended and len(after) <= size
     return Step(
