@@ -9,6 +9,7 @@ from cbrgateway.v1 import protection_pb2
 
 from tests.functional.calls import CATALOG, message_for
 from tests.protection.fleet import ALL, DAY_S, PROJECTS, REGIONS, SERVERS, running_fleet
+from tests.protection.requests import lists, most_at_once
 
 UNPROTECTED = "ProtectionService/ListUnprotectedResources"
 STREAM = "ProtectionService/StreamUnprotectedResources"
@@ -168,27 +169,6 @@ async def test_expiring_backups_come_soonest_first_and_the_last_ones_are_marked(
     assert last == {backup.id for backup in wanted} & set(newest.values())
     _, only = await pages(fleet.caller(), EXPIRING, "backups", **request, last_only=True)
     assert {row.backup_id for row in only} == last
-
-
-def lists(emulator, since):
-    """What arrived: (operation, project, path, without the page)."""
-    return [
-        entry
-        for entry in emulator.state.truth.entries()
-        if entry.seq > since and entry.method == "GET"
-    ]
-
-
-def most_at_once(entries):
-    """Of requests that were open at the same moment."""
-    moments = sorted(
-        [(entry.arrived_at, 1) for entry in entries] + [(entry.replied_at, -1) for entry in entries]
-    )
-    most = now = 0
-    for _, step in moments:
-        now += step
-        most = max(most, now)
-    return most
 
 
 @pytest.mark.parametrize("rpc", [rpc for rpc in CATALOG.bindings if rpc.startswith("Protection")])
