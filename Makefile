@@ -169,7 +169,7 @@ test-browser: $(STAMPS)/browser ## Test the console in Chromium (package chromiu
 	@$(BIN)/python -m pytest browser
 
 .PHONY: bench
-bench: $(STAMPS)/dev ## Measure throughput and latency; one row in under a minute: ONLY=get, list, create, envoy or tracing
+bench: $(STAMPS)/dev ## Measure throughput and latency; one row in under a minute: ONLY=get, list, create, envoy, metrics or tracing
 	@$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY))
 
 .PHONY: clean
