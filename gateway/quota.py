@@ -159,7 +159,13 @@ class Quota:
             ledger=self._ledger,
             recounter=self._recounter,
             outcomes=self.outcomes,
-            freed=Freed(self._store.counters, self._reader, self._clock, self._tasks),
+            freed=Freed(
+                self._store.counters,
+                self._reader,
+                self._clock,
+                self._tasks,
+                self._recounter.again,
+            ),
             heartbeat=self.submissions.heartbeat,
             submissions=self.submissions,
         )

@@ -25,6 +25,8 @@ class Freed(Struct, frozen=True):
     reader: UpstreamReader
     clock: Clock
     tasks: NamedTasks
+    count_again: Callable[[str], None]
+    """Has a project counted, since a count that came between may have shown what is gone."""
 
     def give_back(
         self,
@@ -44,11 +46,12 @@ class Freed(Struct, frozen=True):
         async def is_gone() -> bool:
             return await self.reader.read(gone.request(request), gone.response, project) is None
 
-        self.tasks.start(f"gone-{name}", self._give_back(name, is_gone, amounts, fence))
+        self.tasks.start(f"gone-{name}", self._give_back(name, project, is_gone, amounts, fence))
 
     async def _give_back(
         self,
         name: str,
+        project: str,
         is_gone: Callable[[], Awaitable[bool]],
         amounts: Mapping[str, int],
         fence: int | None,
@@ -58,8 +61,12 @@ class Freed(Struct, frozen=True):
             try:
                 if await is_gone():
                     failpoint.reach("object_gone")
-                    for key, amount in amounts.items():
+                    taken = [
                         await self.counters.adjust(key, amount, name, fence)
+                        for key, amount in amounts.items()
+                    ]
+                    if not all(taken):
+                        self.count_again(project)
                     failpoint.reach("given_back")
                     return
             except (GatewayError, StoreDown) as error:

@@ -4,6 +4,7 @@ be told is told it later.
 
 import asyncio
 import itertools
+import math
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
@@ -72,6 +73,7 @@ class Ledger(Struct):
     under_way: dict[str, UnderWay] = field(default_factory=dict)
     """Operations that this process began and of which it does not know the end."""
     _lately: dict[str, CarriedOut] = field(default_factory=dict)
+    _missed: dict[str, Operation] = field(default_factory=dict)
 
     async def begin(self, op: Operation) -> Begun:
         """Raises StoreDown.
@@ -127,13 +129,25 @@ class Ledger(Struct):
             return
         failpoint.reach(after)
 
-    async def pay(self) -> None:
-        """Tells the store what it missed. Raises StoreDown."""
+    def carried_out(self, op: Operation) -> None:
+        """A change of which the store was not told, since it was down: it is told by `pay`."""
+        if len(self._missed) < _MAX_OWED:
+            self._missed[op.id] = op
+
+    async def pay(self) -> bool:
+        """Tells the store what it missed. Whether that were whole changes. Raises StoreDown."""
         for op_id, ending in list(self.owed.items()):
             failpoint.reach("before_pay")
             if await self._taken(op_id, self._tell(op_id, ending)):
                 failpoint.reach("after_pay")
                 self.owed.pop(op_id, None)
+        told = False
+        for op_id, op in list(self._missed.items()):
+            done = CarriedOut(op, Ending(ChangeResult.DONE), math.inf)
+            if await self._taken(op_id, self._done_again(op_id, done)):
+                self._missed.pop(op_id, None)
+                told = True
+        return told
 
     async def restore(self) -> None:
         """When the store may have lost its data: records anew what CBR may not show yet, whatever

@@ -109,7 +109,8 @@ class Recovery(Struct):
     async def _refresh(self) -> None:
         # First, since what is on its way must be known again before anybody counts.
         await self.recounter.life.check()
-        await self.ledger.pay()
+        if await self.ledger.pay():
+            self.recounter.soon()
         await self.overrides.refresh()
 
     async def sweep(self) -> None:

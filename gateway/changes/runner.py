@@ -10,11 +10,13 @@ send      the operation is SENT before the first byte goes to CBR, and from here
           ends the reservation: commit, release or unknown (settling.py)
 """
 
+import uuid
 from collections.abc import Awaitable, Callable
 from typing import Final
 
 from google.protobuf.message import Message
 from msgspec import Struct
+from msgspec.structs import replace
 
 from gateway.changes import repeats
 from gateway.changes.change import Answer, Change
@@ -79,12 +81,7 @@ class ChangeRunner(Struct, frozen=True):
                 raise refusals.store_down(
                     "The store of quotas and request_ids does not answer."
                 ) from None
-            # Deletes, and whatever else cannot grow past a limit, go on without a record; what they
-            # free is found by counting.
-            try:
-                return await self._send(change, change.request, deadline, None)
-            finally:
-                self.recounter.soon()
+            return await self._unrecorded(change, deadline)
         if isinstance(begun, Admitted):
             self.pricer.overrides.note_shadow([shortage.key for shortage in begun.would_refuse])
             return await self._carry_out(change, operation, priced, deadline)
@@ -151,6 +148,21 @@ class ChangeRunner(Struct, frozen=True):
             return await self._send(change, request, deadline, observer)
         except GatewayError as error:
             raise self.repeats.told(error, change.binding, operation.id, begun) from None
+
+    async def _unrecorded(self, change: Change, deadline: Deadline) -> Answer:
+        """Deletes, and whatever else cannot grow past a limit, go on while the store is down; what
+        they free is found by counting, for which the store is told later what was deleted.
+        """
+        try:
+            answer = await self._send(change, change.request, deadline, None)
+            if change.binding.traits.gone is not None:
+                operation = await self.planner.operation(change, (), deadline)
+                # Its caller was told of no submission, so nobody follows its tasks.
+                unfollowed = replace(operation, id=str(uuid.uuid4()), topic="")
+                self.ledger.carried_out(unfollowed)
+            return answer
+        finally:
+            self.recounter.soon()
 
     async def _send(
         self, change: Change, request: Message, deadline: Deadline, observer: ChangeObserver | None

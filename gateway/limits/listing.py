@@ -29,6 +29,10 @@ class Listing(Struct, frozen=True):
     vaults: Sequence[types_pb2.Vault] | None
     policies: Sequence[policy_pb2.Policy] | None
 
+    @property
+    def ids(self) -> set[str]:
+        return {each.id for listed in (self.vaults, self.policies) for each in listed or ()}
+
     def knows(self, metric: Metric) -> bool:
         """Whether the amount can be told: of sizes only if every vault shows its own."""
         listed = self.policies if metric is Metric.POLICIES else self.vaults

@@ -13,8 +13,8 @@ its limit is newer, counts the vault at once.
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Final
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
+from typing import Any, Final
 
 import structlog
 from cbrgateway.v1 import backup_share_pb2
@@ -36,6 +36,9 @@ from gateway.upstream.traits import AnyTraits
 
 _TOGETHER_S: Final = 0.2
 """Lists that end at about the same time are told to the store together; a slow one delays none."""
+
+_AGAIN_S: Final = 5.0
+"""Between two counts of a project whose objects go while it is counted."""
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -69,6 +72,7 @@ class Recounter(Struct):
     _counts: Counts | None = None
     _recalled: bool = False
     _counting: dict[str, asyncio.Event] = field(default_factory=dict)
+    _again: set[str] = field(default_factory=set)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _recalling: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -83,6 +87,12 @@ class Recounter(Struct):
 
     def soon(self) -> None:
         self.wanted.set()
+
+    def again(self, project: str) -> None:
+        """Counts one project once more, after a while: it may be counted too high."""
+        if project not in self._again:
+            self._again.add(project)
+            self._start(self._count_again(project))
 
     def forget(self, _limits: Limits) -> None:
         """After a change of limits or projects: other counters, and other projects in them."""
@@ -223,7 +233,19 @@ class Recounter(Struct):
     def _begin(self, projects: Collection[str]) -> asyncio.Task[None]:
         for project in projects:
             self._counting[project] = asyncio.Event()
-        task = asyncio.create_task(self._count(projects))
+        return self._start(self._count(projects))
+
+    async def _count_again(self, project: str) -> None:
+        await self.clock.sleep(_AGAIN_S)
+        self._again.discard(project)
+        await self.life.check()
+        if under_way := self._counting.get(project):
+            await under_way.wait()
+        if project in self.counts.parts and project not in self._counting:
+            await self._begin({project})
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
         return task
@@ -280,14 +302,26 @@ class Recounter(Struct):
             if listing.knows(metric)
         }
         seen = {known for listing in listed.values() for known in listing.shown(reserved, recent)}
+        gone = await self._gone()
+        for project, listing in listed.items():
+            if not gone.isdisjoint(listing.ids):
+                self.again(project)
         failpoint.reach("after_listing")
         totals = counts.above(listed)
         await self.life.check_still(began)
-        await self.counters.recount(found, fence, seen, self.settle_s, totals)
+        await self.counters.recount(found, fence, seen | gone, self.settle_s, totals)
         failpoint.reach("after_recount")
         if began >= self.life.count_from:
             self.known |= found.keys()
             self._note_ready(totals)
+
+    async def _gone(self) -> set[str]:
+        """Objects that were deleted lately: a list that does not show them is not late."""
+        known, found = self.reader.catalog.bindings, set()
+        for op in await self.operations.committed_within(self.settle_s):
+            if op.rpc in known and (gone := known[op.rpc].traits.gone) is not None:
+                found.add(gone.id_of(self.request_of(op)))
+        return found
 
     async def _recent(
         self, kind: Callable[[AnyTraits], Callable[[Message], Change] | None]

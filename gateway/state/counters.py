@@ -91,13 +91,13 @@ class Counters(Protocol):
 
     async def adjust(
         self, key: str, delta: int, resource_id: str, since: int | None = None
-    ) -> None:
+    ) -> bool:
         """Adds `delta` to what is committed, once for each (resource_id, key), never below 0: that
         object is gone, and no recount waits to see it.
 
         `since`: a `fence` taken before a delete was sent. A recount that began later may have
-        missed the object already, so that a negative delta is dropped then: too high until the next
-        recount rather than too low.
+        missed the object already, so that a negative delta is dropped then, and False returned: too
+        high until the next recount rather than too low.
         """
         ...
 

@@ -121,8 +121,8 @@ class SqliteCounters:
 
     async def adjust(
         self, key: str, delta: int, resource_id: str, since: int | None = None
-    ) -> None:
-        await self._database.run(
+    ) -> bool:
+        return await self._database.run(
             lambda db: counters.adjust(
                 db, key, delta, resource_id, since=since, now=self._clock.time()
             )

@@ -79,20 +79,21 @@ def next_sequence(db: sqlite3.Connection) -> int:
 
 def adjust(
     db: sqlite3.Connection, key: str, delta: int, resource_id: str, *, since: int | None, now: float
-) -> None:
+) -> bool:
     fresh = db.execute(
         "INSERT INTO adjustment VALUES (?, ?, ?) ON CONFLICT DO NOTHING", (resource_id, key, now)
     ).rowcount
     if not fresh:
-        return
+        return True
     db.execute("INSERT INTO counter (key) VALUES (?) ON CONFLICT DO NOTHING", (key,))
     missed = delta < 0 and since is not None
-    db.execute(
+    taken = db.execute(
         "UPDATE counter SET committed = max(0, committed + ?) WHERE key = ? AND NOT (? AND"
         " counted_fence > ?)",
         (delta, key, missed, since or 0),
-    )
+    ).rowcount
     failpoint.reach("in_adjust")
+    return bool(taken)
 
 
 class Listing(Struct, frozen=True):

@@ -39,9 +39,11 @@ class ValkeyCounters:
 
     async def adjust(
         self, key: str, delta: int, resource_id: str, since: int | None = None
-    ) -> None:
-        await self._link.run(
-            "adjust", key, delta, resource_id, "" if since is None else since, self._keep_ms
+    ) -> bool:
+        return bool(
+            await self._link.run(
+                "adjust", key, delta, resource_id, "" if since is None else since, self._keep_ms
+            )
         )
 
     async def recount(

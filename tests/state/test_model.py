@@ -188,12 +188,14 @@ class Reference:
                 known.response, known.resource_id, known.order = response, resource_id, self.order
         return after
 
-    def adjust(self, key: str, delta: int, name: str, since: int | None) -> None:
+    def adjust(self, key: str, delta: int, name: str, since: int | None) -> bool:
         missed = delta < 0 and since is not None and self.counted_fence > since
-        if (name, key) not in self.adjusted and not missed:
+        fresh = (name, key) not in self.adjusted
+        if fresh and not missed:
             before = self.usage(key)[0]
             self.base[key] += max(0, before + delta) - before
         self.adjusted.add((name, key))
+        return not (fresh and missed)
 
     def recount(self, counts: dict[str, int], fence: int, seen: set[str], settle_s: float) -> None:
         def listed(known, key):
@@ -329,8 +331,8 @@ class Histories(RuleBasedStateMachine):
     )
     def adjust(self, key, delta, name, data):
         since = data.draw(st.sampled_from(self.fences))
-        self.run(self.store.counters.adjust(key, delta, name, since))
-        self.reference.adjust(key, delta, name, since)
+        taken = self.run(self.store.counters.adjust(key, delta, name, since))
+        assert taken == self.reference.adjust(key, delta, name, since)
 
     @precondition(lambda self: self.listing.fence)
     @rule(
