@@ -2,12 +2,14 @@
 
 import asyncio
 import os
+import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable, Collection
 from typing import Final
 
 import structlog
+from msgspec import Struct
 
 _STEADY_S: Final = 10.0
 """Who has worked for so long ended for a reason of its own."""
@@ -38,6 +40,28 @@ async def started(
     )
 
 
+def end_of(process: asyncio.subprocess.Process) -> str:
+    """How a process has ended, in words: its exit code, or the signal that killed it."""
+    code = process.returncode
+    if code is None:
+        return "it did not end"
+    if code >= 0:
+        return f"it ended with exit code {code}"
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = f"signal {-code}"
+    hint = ", perhaps by the system for want of memory" if name == "SIGKILL" else ""
+    return f"it was killed by {name}{hint}"
+
+
+class Ended(Struct, frozen=True):
+    """How a process has ended; `problem`: why it did not come to its work, None if it did."""
+
+    how: str
+    problem: str | None
+
+
 class Keeper:
     """One place. `replaced`: how many processes had to be."""
 
@@ -47,29 +71,25 @@ class Keeper:
         self.ending = False
         """From then on nobody is replaced."""
 
-    async def run(self, once: Callable[[], Awaitable[str | None]]) -> None:
-        """`once` is a process from its start to its end; why it did not come to its work, None if
-        it did.
-
-        Raises NotStarted.
-        """
+    async def run(self, once: Callable[[], Awaitable[Ended]]) -> None:
+        """`once` is a process from its start to its end. Raises NotStarted."""
         failures, worked = 0, False
         while True:
             began = time.monotonic()
-            problem = await once()
+            ended = await once()
             if self.ending:
                 return
-            if problem is not None and not worked:
-                raise NotStarted(problem)
+            if ended.problem is not None and not worked:
+                raise NotStarted(ended.problem)
             worked = True
-            steady = problem is None and time.monotonic() - began > _STEADY_S
+            steady = ended.problem is None and time.monotonic() - began > _STEADY_S
             failures = 0 if steady else failures + 1
             pause_s = min(_LONGEST_PAUSE_S, _PAUSE_S * (2 ** max(0, failures - 1) - 1))
             self.replaced += 1
             log.error(
                 "a process of the gateway has ended unasked and is replaced",
                 process=self.name,
-                cause=problem or "",
+                cause=ended.problem or ended.how,
                 in_s=pause_s,
             )
             await asyncio.sleep(pause_s)

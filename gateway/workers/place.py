@@ -14,7 +14,7 @@ from msgspec import Struct
 from gateway.metrics.merged import Metric
 from gateway.reload import Read
 from gateway.snapshots import version
-from gateway.workers.child import Keeper, started
+from gateway.workers.child import Ended, Keeper, end_of, started
 from gateway.workers.link import Answers, Gone, Link
 from gateway.workers.part import Part, Start, own_config
 
@@ -74,12 +74,12 @@ class Place:
         """Keeps a worker in this place. Raises NotStarted."""
         await self.keeper.run(self._once)
 
-    async def _once(self) -> str | None:
+    async def _once(self) -> Ended:
         mine, theirs = socket.socketpair()
         with theirs:
             descriptor = theirs.fileno()
             self._process = await started("gateway.workers", str(descriptor), [descriptor])
-        self._problem, self._served = "a worker has ended: its log has why", False
+        self._problem, self._served = "", False
         answers: Answers = {"start": self._start, "serving": self._serves, "failed": self._failed}
         self._link = Link(answers)
         await self._link.open(mine)
@@ -91,7 +91,9 @@ class Place:
             if self._process.returncode is None:
                 self._process.kill()
             served = self._left()
-        return None if served else self._problem
+        how = end_of(self._process)
+        unsaid = f"a worker has ended before it served: {how}; its log may have why"
+        return Ended(how, None if served else self._problem or unsaid)
 
     def _left(self) -> bool:
         """Whether the worker that has ended had come to serve."""

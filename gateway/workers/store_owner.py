@@ -13,7 +13,7 @@ from gateway.config import Config
 from gateway.frames import Frames
 from gateway.state.owner_process import LISTENING, Order
 from gateway.state.settings import MEMORY
-from gateway.workers.child import Keeper, NotStarted, started
+from gateway.workers.child import Ended, Keeper, NotStarted, end_of, started
 
 _MODULE: Final = "gateway.state.owner_process"
 _END_S: Final = 10.0
@@ -69,7 +69,7 @@ class StoreOwner:
                 keeping.cancel()
                 await asyncio.gather(keeping, return_exceptions=True)
 
-    async def _once(self, listener: socket.socket) -> str | None:
+    async def _once(self, listener: socket.socket) -> Ended:
         mine, theirs = socket.socketpair()
         with theirs:
             order = msgspec.json.encode(self._order(listener, theirs)).decode()
@@ -77,7 +77,7 @@ class StoreOwner:
             process = await started(_MODULE, order, descriptors)
         self._parent = link = Frames(lambda _link, frame: self._hear(frame))
         self.listening.clear()
-        self._problem = "the owner of the store has ended: its error stands above"
+        self._problem = ""
         try:
             loop = asyncio.get_running_loop()
             await loop.create_unix_connection(lambda: link, sock=mine)
@@ -90,7 +90,9 @@ class StoreOwner:
                 process.kill()
         worked = self.listening.is_set()
         self._follows = self._follows or worked
-        return None if worked else self._problem
+        how = end_of(process)
+        unsaid = f"the owner of the store has ended before it answered: {how}; see the lines above"
+        return Ended(how, None if worked else self._problem or unsaid)
 
     def _hear(self, frame: bytes) -> None:
         if frame == LISTENING:

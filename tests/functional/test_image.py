@@ -168,3 +168,10 @@ def test_the_image_runs_as_nobody_and_asks_itself_how_it_is(image: Path) -> None
 def test_docker_is_given_no_more_than_it_copies() -> None:
     allowed = re.findall(r"^!(.*)$", (ROOT / ".dockerignore").read_text(), re.MULTILINE)
     assert sorted(allowed) == sorted(copied())
+
+
+def test_what_the_image_sets_is_what_the_documents_say():
+    listen = re.findall(r"^ +(CBR_GATEWAY_\w+__\w*LISTEN)=0\.0\.0\.0:\d+", DOCKERFILE, re.MULTILINE)
+    assert len(listen) == 3
+    said = (ROOT / "docs" / "operations.md").read_text()
+    assert [name for name in listen if f"`{name}`" not in said] == []
