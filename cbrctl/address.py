@@ -8,7 +8,7 @@ _PORT: Final = DEFAULT.rpartition(":")[2]
 _MOST: Final = 65_535
 _OF_GRPC: Final = ("dns:", "ipv4:", "ipv6:", "unix:", "unix-abstract:", "vsock:", "xds:")
 """How gRPC's own ways to name a place begin."""
-_HOST: Final = re.compile(r"[\w.-]+|\[[0-9A-Fa-f:.]+(%[\w.-]+)?\]")
+_HOST: Final = r"[\w.-]+|\[[0-9A-Fa-f:.]+(%[\w.-]+)?\]"
 _FLAGS: Final = {"http": " --plaintext", "https": " --tls"}
 
 
@@ -38,7 +38,7 @@ def _of_parts(host: str, _: str, port: str) -> str:
         return f"is IPv6 without brackets. Write it as [::1]:{_PORT}"
     if host.startswith("[") and port.endswith("]"):
         return f"has no port. Say {host}:{port}:{_PORT}"
-    if not _HOST.fullmatch(host):
+    if not re.fullmatch(_HOST, host):
         return f"has no host of letters, digits, '.' and '-'. Write it as HOST:PORT, {DEFAULT}"
     if not (port.isascii() and port.isdigit() and 0 < int(port) <= _MOST):
         return f"has no port from 1 to {_MOST} behind the colon. Say {host}:{_PORT}"

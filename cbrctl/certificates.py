@@ -29,7 +29,7 @@ def check(context: Context) -> None:
         raise ValueError(f"{there} is given without {missing}: name both, or neither")
 
 
-def _pair(own: Path, key: Path) -> None:
+def _pair(own: str, key: str) -> None:
     _holds_certificate(own, "--certificate-file", "that of the caller")
     text = _text(key, "--key-file")
     if any(words in text for words in _LOCKED):
@@ -50,19 +50,19 @@ def _pair(own: Path, key: Path) -> None:
         raise _broken(own, "--certificate-file", f"certificate, or {key} a key,") from error
 
 
-def _holds_certificate(file: Path, option: str, wanted: str) -> None:
+def _holds_certificate(file: str, option: str, wanted: str) -> None:
     text = _text(file, option)
     if _CERTIFICATE not in text:
         there = "a private key, and no certificate" if _KEY in text else "no certificate in PEM"
         raise ValueError(f"{option} {file} holds {there}. Name a file of certificates: {wanted}")
 
 
-def _text(file: Path, option: str) -> str:
+def _text(file: str, option: str) -> str:
     try:
-        return file.read_text("latin-1")
+        return Path(file).read_text("latin-1")
     except OSError as error:
         raise ValueError(f"{option} {file} cannot be read: {error.strerror}") from error
 
 
-def _broken(file: Path, option: str, what: str) -> ValueError:
+def _broken(file: str, option: str, what: str) -> ValueError:
     return ValueError(f"{option} {file} holds a {what} that cannot be read. Copy it again")

@@ -4,7 +4,6 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -44,8 +43,7 @@ def set_context(name: str, **given: Any) -> None:  # noqa: ANN401 - as declared 
         with _usable():
             address.checked(given["address"])
     known = _known()
-    made = replace(
-        known.by_name.get(name, Context(name=name)),
+    made = known.by_name.get(name, Context(name=name))._replace(
         **{key: _absolute(value) for key, value in given.items() if value is not None},
     )
     _write(Contexts(known.current or name, {**known.by_name, name: made}))
@@ -81,7 +79,7 @@ def delete(name: str) -> None:
 
 
 def _absolute(value: Any) -> Any:  # noqa: ANN401 - as the option has it
-    return value.absolute() if isinstance(value, Path) else value
+    return str(value.absolute()) if isinstance(value, Path) else value
 
 
 @contextmanager
@@ -122,10 +120,9 @@ def _write(known: Contexts) -> None:
     lines = [f"current = {_toml(known.current)}"]
     for name, each in known.by_name.items():
         lines += ["", f"[contexts.{_toml(name)}]"]
-        for field in fields(Context):
-            value = getattr(each, field.name)
-            if field.name != "name" and value != field.default:
-                lines.append(f"{field.name} = {_toml(value)}")
+        for field, value in each._asdict().items():
+            if field != "name" and value != getattr(Context(), field):
+                lines.append(f"{field} = {_toml(value)}")
     where = contexts.path()
     try:
         where.parent.mkdir(parents=True, exist_ok=True)

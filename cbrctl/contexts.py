@@ -5,19 +5,19 @@ The file names credentials and never holds them: `api_key_env` or `api_key_file`
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
-from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from cbrctl import address
 from cbrctl.credential import cleaned, read
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 KEY_VARIABLE: Final = "CBR_API_KEY"
 _FILE_VARIABLE: Final = "CBRCTL_CONFIG"
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
+class Context(NamedTuple):
     """A gateway, and how it is called. Every field is a key of the file, except `name`."""
 
     name: str = ""
@@ -25,10 +25,10 @@ class Context:
     plaintext: bool = False
     project: str = ""
     api_key_env: str = KEY_VARIABLE
-    api_key_file: Path | None = None
-    ca_file: Path | None = None
-    certificate_file: Path | None = None
-    key_file: Path | None = None
+    api_key_file: str | None = None
+    ca_file: str | None = None
+    certificate_file: str | None = None
+    key_file: str | None = None
 
     def credential(self) -> str:
         """The API key or token; empty where none is set, as with a client certificate.
@@ -41,18 +41,19 @@ class Context:
         return set_to and cleaned(set_to, f"environment variable {self.api_key_env}")
 
     def in_project(self, project: str) -> "Context":
-        return replace(self, project=project)
+        return self._replace(project=project)
 
 
-@dataclass(frozen=True, slots=True)
-class Contexts:
+class Contexts(NamedTuple):
     """The file: contexts by name, and the one that is used unless another is named."""
 
     current: str
     by_name: Mapping[str, Context]
 
 
-def path() -> Path:
+def path() -> "Path":
+    from pathlib import Path
+
     if set_to := os.environ.get(_FILE_VARIABLE):
         return Path(set_to)
     home = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
@@ -99,13 +100,13 @@ def chosen(name: str, given: Mapping[str, Any]) -> Context:
             f" config set {name} --address HOST:PORT`"
         )
     base = known.by_name.get(name, Context())
-    made = replace(base, **{key: value for key, value in given.items() if value is not None})
+    made = base._replace(**{key: value for key, value in given.items() if value is not None})
     address.checked(made.address)
     return made
 
 
-def _context(name: str, data: object, where: Path) -> Context:
-    kinds = {field.name: field for field in fields(Context) if field.name != "name"}
+def _context(name: str, data: object, where: "Path") -> Context:
+    kinds = [field for field in Context._fields if field != "name"]
     if not isinstance(data, dict):
         raise ValueError(f"{where}: contexts.{name}: must be a table")  # noqa: TRY004
     made = {}
@@ -122,6 +123,6 @@ def _read(key: str, value: object, where: str) -> Any:  # noqa: ANN401 - as the 
     if key == "plaintext" and isinstance(value, bool):
         return value
     if key != "plaintext" and isinstance(value, str):
-        return Path(value).expanduser() if key.endswith("_file") else value
+        return os.path.expanduser(value) if key.endswith("_file") else value  # noqa: PTH111 - text, as given
     wanted = "true or false" if key == "plaintext" else "text in quotes"
     raise ValueError(f"{where}: must be {wanted}")

@@ -1,8 +1,6 @@
 """A credential as it was read: without what editors put around it, and never shown."""
 
 import os
-import unicodedata
-from pathlib import Path
 from stat import S_ISREG
 from typing import Final
 
@@ -19,6 +17,8 @@ def cleaned(text: str, what: str) -> str:
         raise ValueError(f"{what} is empty. Put the API key or token into it")
     for place, character in enumerate(credential, start=1):
         if not "!" <= character <= "~":
+            import unicodedata
+
             name = unicodedata.name(character, "CONTROL CHARACTER")
             raise ValueError(
                 f"{what} holds U+{ord(character):04X} ({name}) as character {place} of"
@@ -27,7 +27,7 @@ def cleaned(text: str, what: str) -> str:
     return credential
 
 
-def read(path: Path) -> str:
+def read(path: str) -> str:
     """The credential that a file holds alone. What is no regular file is refused, never awaited."""
     try:
         # Without this flag opening a pipe waits for its writer.
@@ -40,4 +40,4 @@ def read(path: Path) -> str:
         raise ValueError(f"{path} is not UTF-8 text. Put the API key alone into it") from error
     except OSError as error:
         raise ValueError(f"{path} cannot be read: {error.strerror}") from error
-    return cleaned(text, str(path))
+    return cleaned(text, path)

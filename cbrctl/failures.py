@@ -3,8 +3,7 @@
 import errno
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import click
 
@@ -49,8 +48,7 @@ def telling_of_output() -> Iterator[None]:
         raise Failed("The output cannot be written: no space is left.", NOT_ALL_WELL) from error
 
 
-@dataclass(frozen=True, slots=True)
-class Violation:
+class Violation(NamedTuple):
     """A field that breaks a rule, by its path."""
 
     field: str

@@ -150,5 +150,10 @@ main = Root(
         " 3 refused or not reached; 4 not known whether it was done; 5 not found; 130 interrupted."
     ),
 )
-tasks = group("tasks")
-"""For `cbr-gateway tasks`, which is the same."""
+
+
+def __getattr__(name: str) -> Verbs:
+    """`tasks`, for `cbr-gateway tasks`, which is the same."""
+    if name != "tasks":
+        raise AttributeError(name)
+    return group(name)

@@ -1,8 +1,7 @@
 """From an RPC and plain data to the message of its request."""
 
 import importlib
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from google.protobuf import descriptor_pb2, json_format
 from google.protobuf.message import Message
@@ -14,8 +13,7 @@ PACKAGE: Final = "cbrgateway.v1"
 _NO_SIDE_EFFECTS: Final = descriptor_pb2.MethodOptions.NO_SIDE_EFFECTS
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
+class Prepared(NamedTuple):
     """A call that can be sent. `module`: of the generated messages. `read`: it changes nothing."""
 
     module: str

@@ -3,7 +3,6 @@
 import math
 import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import click
@@ -13,7 +12,7 @@ from cbrctl.contexts import Context
 from cbrctl.failures import USAGE, Failed
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-_FILE: Final = click.Path(path_type=Path)
+_FILE: Final = click.Path()
 _VARIABLES: Final = {
     "context": "CBRCTL_CONTEXT",
     "address": "CBR_ADDRESS",

@@ -5,9 +5,8 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from itertools import chain, islice
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import click
 
@@ -20,8 +19,7 @@ _MEASURED: Final = 200
 """Rows by which the columns of a table are measured: a longer list is shown as it comes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
+class Look(NamedTuple):
     """What is shown of objects, and how.
 
     `id`, `name`: the fields that `-o name` shows. `columns`, `wide`: those of tables; CSV has the
@@ -39,10 +37,6 @@ class Look:
     def by_row(self) -> bool:
         """Whether nothing but the columns of rows is shown."""
         return self.query is None and self.output in {"table", "wide", "csv", "name"}
-
-    def __post_init__(self) -> None:
-        if self.query is not None:
-            _compiled(self.query)
 
 
 def show_list(look: Look, rows: Iterable[Row]) -> None:
@@ -84,8 +78,7 @@ def masked(look: Look, mask: str) -> Look:
     """With the columns of the fields that a read mask asks for, in its order."""
     paths = re.sub("[A-Z]", lambda found: f"_{found[0].lower()}", mask).split(",")
     asked = [tuple(path.strip().split(".")) for path in paths]
-    return replace(
-        look,
+    return look._replace(
         columns=_within(asked, look.columns, look.wide),
         wide=_within(asked, look.wide),
     )
@@ -183,6 +176,13 @@ def _titles(columns: Sequence[Column]) -> list[str]:
         title if last.count(title) == 1 else ".".join(column.path).upper()
         for title, column in zip(last, columns, strict=True)
     ]
+
+
+def checked(query: str | None) -> str | None:
+    """Raises Failed for one that is none."""
+    if query is not None:
+        _compiled(query)
+    return query
 
 
 def _compiled(query: str) -> Any:  # noqa: ANN401 - jmespath has no types

@@ -3,6 +3,7 @@
 import importlib
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 # What matters in the lines of gRPC's core reaches us as errors.
@@ -31,9 +32,9 @@ class OverGrpc:
             context.credential(),
             context.project,
             context.plaintext,
-            context.ca_file,
-            context.certificate_file,
-            context.key_file,
+            _path(context.ca_file),
+            _path(context.certificate_file),
+            _path(context.key_file),
         ).channel()
 
     def call(self, rpc: str, request: Data, left_s: float | None = None) -> dict[str, Any]:
@@ -89,6 +90,10 @@ class OverGrpc:
             request_id=error.request_id,
             in_doubt=bool(error.request_id) and _in_doubt(error),
         )
+
+
+def _path(file: str | None) -> Path | None:
+    return Path(file) if file else None
 
 
 def _in_doubt(error: CallError) -> bool:

@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from pathlib import Path
 from typing import Any, Final
 
 from cbrctl import names
@@ -21,7 +20,7 @@ def parameter(given: Given) -> str:
     return "field__" + "__".join(given.path)
 
 
-def built(verb: Verb, typed: Mapping[str, Any], file: Path | None) -> dict[str, Any]:
+def built(verb: Verb, typed: Mapping[str, Any], file: str | None) -> dict[str, Any]:
     """The request: what flags say goes over what the file says. Raises Failed for what cannot be
     read, and for an argument that is missing.
     """
@@ -54,8 +53,10 @@ def with_ids(verb: Verb, request: Mapping[str, Any], transport: Transport) -> di
     return made
 
 
-def from_file(path: Path, message: str) -> dict[str, Any]:
+def from_file(path: str, message: str) -> dict[str, Any]:
     """The request in a YAML or JSON file; `-` is standard input."""
+    from pathlib import Path
+
     import yaml
 
     class Loader(yaml.SafeLoader):
@@ -66,7 +67,7 @@ def from_file(path: Path, message: str) -> dict[str, Any]:
         for first, each in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
     try:
-        text = sys.stdin.read() if str(path) == "-" else path.read_text("utf-8")
+        text = sys.stdin.read() if path == "-" else Path(path).read_text("utf-8")
         found = yaml.load(text, Loader)  # noqa: S506 - a SafeLoader
     except OSError as error:
         raise Failed(f"{path} cannot be read: {error.strerror}", USAGE) from error

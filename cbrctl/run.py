@@ -3,10 +3,8 @@
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import click
 
@@ -25,13 +23,12 @@ _FORMAT: Final = "format"
 _ROWS: Final = "REPORT_FORMAT_ROWS"
 
 
-@dataclass(frozen=True, slots=True)
-class How:
+class How(NamedTuple):
     """How a call is made and shown, beside its request."""
 
     look: Look
     context: Context
-    file: Path | None = None
+    file: str | None = None
     deadline_s: float | None = None
     limit: int | None = None
     all_projects: bool = False

@@ -15,7 +15,7 @@ DURATION: Final = (
     "".join(rf"(?:([0-9]+){unit})?" for unit in _UNITS) + r"(?:([0-9]+)(\.[0-9]{1,9})?s?)?"
 )
 """Its groups: how many of each unit, whole seconds, and their fraction."""
-_DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_DAY: Final = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
 MASK: Final = r"\*|[A-Za-z0-9_.]+(,[A-Za-z0-9_.]+)*"
 _UNTOLD: Final = frozenset({"unspecified", "other"})
 """Words of enums that an answer has, and no request means."""
@@ -77,7 +77,7 @@ def time(value: object) -> str:
     from datetime import datetime
 
     written = str(value)
-    whole_time = f"{written}T00:00:00Z" if _DAY.fullmatch(written) else written
+    whole_time = f"{written}T00:00:00Z" if re.fullmatch(_DAY, written) else written
     try:
         known = datetime.fromisoformat(whole_time).tzinfo is not None
     except ValueError:

@@ -1,6 +1,5 @@
 """From an RPC to its command: arguments and flags from the fields of its request."""
 
-from pathlib import Path
 from typing import Any, Final
 
 import click
@@ -8,14 +7,14 @@ import click
 from cbrctl.fields import type_of
 from cbrctl.index import Column, Given, Verb
 from cbrctl.options import context_of, reaching, seconds, showing
-from cbrctl.output import Look
+from cbrctl.output import Look, checked
 from cbrctl.request import parameter
 
 _EPILOG: Final = (
     "Where the gateway is and who calls it: see the options of `cbrctl --help`, which every command"
     " takes, too."
 )
-_FILE: Final = click.Path(path_type=Path, allow_dash=True)
+_FILE: Final = click.Path(allow_dash=True)
 
 
 def command(name: str, verb: Verb) -> click.Command:
@@ -65,7 +64,7 @@ def look_of(output: str, query: str | None, verb: Verb, *, projects: bool = Fals
     of_project = [Column(("project_id",), "text")] if projects else []
     return Look(
         output,
-        query,
+        checked(query),
         verb.id,
         verb.name,
         [*of_project, *verb.columns],

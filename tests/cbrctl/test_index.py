@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import os
 import subprocess
 import sys
 
@@ -95,6 +96,34 @@ def test_help_needs_nothing_heavy(arguments):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr.strip() == "[]"
+
+
+@pytest.mark.parametrize("line", ["vau", "vaults li", "vaults create --siz", "vaults list --sta"])
+def test_a_tab_loads_little(line):
+    """Each of these takes longer to load than what is asked takes to find."""
+    heavy = {"dataclasses", "pathlib", "urllib.parse", "importlib.metadata", "yaml", "ssl"}
+    words = line.split()
+    asked = {
+        "_CBRCTL_COMPLETE": "bash_complete",
+        "COMP_WORDS": f"cbrctl {line}",
+        "COMP_CWORD": str(len(words)),
+    }
+    code = (
+        "import atexit, sys\nimport click, click.shell_completion\nbefore = set(sys.modules)\n"
+        "atexit.register(lambda: print(*set(sys.modules) - before, file=sys.stderr))\n"
+        "sys.argv = ['cbrctl']\nfrom cbrctl.__main__ import run\nrun()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | asked,
+    )
+    assert words[-1] in done.stdout
+    loaded = set(done.stderr.split())
+    assert loaded
+    assert not loaded & (heavy | {"grpc", "google.protobuf", "h2", "jmespath", "datetime"})
 
 
 def test_a_file_that_is_made_from_the_protos_has_one_line_for_each_command():
