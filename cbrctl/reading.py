@@ -69,6 +69,8 @@ def _one(value: object, field: Mapping[str, Any], path: str, problems: list[str]
             raise ValueError(f"must hold the fields of a {kind}")  # noqa: TRY301 - one way to tell
         if "values" in known:
             return values.word(value, index.words(kind))
+        if "words" in field:
+            return values.known_text(value, field["words"])
         return _LEAVES[kind](value) if kind in _LEAVES else value
     except ValueError as error:
         problems.append(f"{path}: {error}")

@@ -61,5 +61,8 @@ def _definition(name: str, known: Mapping[str, Any]) -> dict[str, Any]:
 def _property(field: Mapping[str, Any]) -> dict[str, Any]:
     kind = field["type"]
     one = {"$ref": f"#/$defs/{kind}"} if kind in index.messages() else dict(_SCALARS.get(kind, {}))
+    if words := field.get("words"):
+        offered = [{"enum": [*words]}, {"pattern": f"^{values.beginning(words)}"}]
+        one = {"type": "string", "anyOf": offered}
     made = {"type": "array", "items": one} if field.get("many") else one
     return {**made, "description": field["help"]}

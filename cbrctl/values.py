@@ -48,6 +48,19 @@ def text(value: object) -> str:
     return value
 
 
+def beginning(choices: Mapping[str, str]) -> str:
+    """What all whole values begin with, such as `OS::`."""
+    return "".join(next(iter(choices.values())).partition("::")[:2])
+
+
+def known_text(value: object, choices: Mapping[str, str]) -> str:
+    """A value by its short word, or whole, also one that this version does not know."""
+    written = text(value)
+    if written.lower() not in choices and not written.startswith(beginning(choices)):
+        raise ValueError(f"must be one of {', '.join(choices)}, or begin with {beginning(choices)}")
+    return choices.get(written.lower(), written)
+
+
 def boolean(value: object) -> bool:
     if isinstance(value, str):
         value = {"true": True, "false": False}.get(value.lower())

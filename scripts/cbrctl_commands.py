@@ -23,7 +23,15 @@ from gateway.upstream import codec
 from gateway.upstream.catalog import own_services
 from gateway.upstream.reference import load_comments
 from scripts.cbrctl_columns import columns, identifying
-from scripts.cbrctl_fields import arguments, first_sentence, flags, in_package, kebab, type_name
+from scripts.cbrctl_fields import (
+    arguments,
+    first_sentence,
+    flags,
+    in_package,
+    kebab,
+    known_texts,
+    type_name,
+)
 
 HERE: Final = Path(__file__).resolve().parent.parent / "cbrctl"
 COMMANDS, MESSAGES = HERE / "commands.json", HERE / "messages.json"
@@ -183,10 +191,16 @@ def _message(message: Descriptor, comments: Mapping[str, str]) -> dict[str, Any]
                 "type": type_name(field),
                 **({"many": True} if field.is_repeated and not codec.is_map(field) else {}),
                 "help": comments.get(str(field.full_name), ""),
+                **_words(field, comments),
             }
             for field in message.fields
         },
     }
+
+
+def _words(field: FieldDescriptor, comments: Mapping[str, str]) -> dict[str, Any]:
+    known = known_texts(field, comments.get(str(field.full_name), ""))
+    return {"words": known} if known else {}
 
 
 def _files() -> Iterator[tuple[Path, str]]:

@@ -97,6 +97,19 @@ def _described(
     return found
 
 
+def known_texts(field: FieldDescriptor, comment: str) -> dict[str, str]:
+    """Short words for the values that the comment of a text names, where all begin alike: the last
+    part of each, or more of it where another has that already.
+    """
+    prefix = field.GetOptions().Extensions[validate_pb2.field].string.prefix
+    found: dict[str, str] = {}
+    for value in re.findall(f"`({prefix}[^`]+)`", comment) if prefix else ():
+        parts = [kebab(part) for part in value.removeprefix(prefix).split("::")]
+        shorter = ("-".join(parts[start:]) for start in range(len(parts) - 1, -1, -1))
+        found[next(word for word in shorter if word not in found)] = value
+    return found
+
+
 def _prefix(field: FieldDescriptor) -> str:
     return str(field.enum_type.values[0].name).removesuffix("UNSPECIFIED")
 

@@ -26,6 +26,10 @@ from gateway.upstream.reference import (
 if TYPE_CHECKING:
     from google.protobuf.descriptor import Descriptor
 
+_UNSAID: Final = frozenset({"string.pattern", "string.prefix", "string.not_in", "int32.not_in"})
+"""Rules whose own text does not say what is accepted, such as a regular expression: the field's
+comment does.
+"""
 _MAX_NAMES: Final = 10
 """How many of an enum's values an error names."""
 
@@ -99,14 +103,13 @@ def _violations(binding: Binding, found: protovalidate.Violation) -> list[Violat
     proto = found.proto
     elements = proto.field.elements if proto.field else ()
     path = "".join(_element(e, first=i == 0) for i, e in enumerate(elements))
-    fd = _field(binding, [e.field_name or "" for e in elements])
+    names = [e.field_name or "" for e in elements]
+    fd = _field(binding, names)
+    words = _description(fd, proto.rule_id) or _choice(binding, names) or proto.message
     message = fd.message_type if fd is not None else binding.descriptor.input_type
     together = fields_together(message, proto.rule_id) if message is not None else ()
     paths = [f"{path}.{field}" if path else field for field in together] or [path]
-    return [
-        Violation(each, _description(fd, proto.rule_id) or proto.message, proto.rule_id)
-        for each in paths
-    ]
+    return [Violation(each, words, proto.rule_id) for each in paths]
 
 
 def _field(binding: Binding, names: Sequence[str]) -> FieldDescriptor | None:
@@ -122,6 +125,16 @@ def _field(binding: Binding, names: Sequence[str]) -> FieldDescriptor | None:
     return fd
 
 
+def _choice(binding: Binding, names: Sequence[str]) -> str:
+    """What to set where a path leads to a oneof; empty where it does not."""
+    *above, last = names or [""]
+    outer = _field(binding, above)
+    message = outer.message_type if outer is not None else binding.descriptor.input_type
+    if message is None or last not in message.oneofs_by_name:
+        return ""
+    return f"set one of {', '.join(each.name for each in message.oneofs_by_name[last].fields)}"
+
+
 def _description(fd: FieldDescriptor | None, rule_id: str) -> str:
     """What is wrong, in words that help more than the rule's own; empty where there are none."""
     if fd is None:
@@ -129,9 +142,12 @@ def _description(fd: FieldDescriptor | None, rule_id: str) -> str:
     if names := allowed_values(fd):
         more = f" or {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else ""
         return f"must be {'one of ' if len(names) > 1 else ''}{', '.join(names[:_MAX_NAMES])}{more}"
-    # A regular expression helps nobody; the field's own comment says in words what it may hold.
-    comment = _comments().get(fd.full_name) if rule_id == "string.pattern" else None
-    return f"is not valid. {comment}" if comment else ""
+    comment = _comments().get(fd.full_name, "")
+    if rule_id == "required":
+        return f"value is required: {comment}" if comment else ""
+    if rule_id == "repeated.unique":
+        return "must hold each value once"
+    return f"is not valid. {comment}" if comment and rule_id in _UNSAID else ""
 
 
 def _element(element: protovalidate.FieldPathElementPb, *, first: bool) -> str:

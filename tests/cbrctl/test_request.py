@@ -87,6 +87,8 @@ WRITTEN = {
     "a day for a time": ("backups list", "end_time: 2026-11-28", "2026-11-28"),
     "a day": ("vaults update-backup-expiration", "expiration_date: 2026-11-28", "2026-11-28"),
     "a mask": ("vaults list", "read_mask: id,billing.size_gib", "id,billing.size_gib"),
+    "a type": ("vaults add-resources", "resources: [{id: a, type: server}]", None),
+    "a whole type": ("vaults add-resources", "resources: [{id: a, type: 'OS::New::One'}]", None),
     "a switch": ("vaults create", 'vault: {auto_bind: "true"}', None),
     "a number of 64 bits": ("vaults create", 'vault: {billing: {size_gib: "20"}}', None),
 }
@@ -158,6 +160,16 @@ def test_names_stand_for_ids_in_a_file_and_behind_flags(tmp_path):
     assert of_file == {"checkpoint": {"vault_id": "id-of-first"}}
     of_flag = with_ids(verb, built(verb, typed(verb, vault_id="second"), None), Named())
     assert of_flag == {"checkpoint": {"vault_id": "id-of-second"}}
+
+
+def test_a_type_is_a_short_word_or_whole_and_both_ways_are_told():
+    verb = index.verb("vaults", "add-resources")
+    pair = values.message("id=a,type=Server")
+    given = {"field__vault_id": "v"} | typed(verb, resources=(pair,))
+    assert built(verb, given, None)["resources"] == [{"id": "a", "type": "OS::Nova::Server"}]
+    given = {"field__vault_id": "v"} | typed(verb, resources=({"type": "disk"},))
+    with pytest.raises(Failed, match=r"type: must be one of server, volume,.* or begin with OS::"):
+        built(verb, given, None)
 
 
 def test_what_is_inside_of_pairs_is_read_like_flags():
