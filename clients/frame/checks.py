@@ -14,6 +14,7 @@ CHECKS: Final[Mapping[str, str]] = {
         "the answer of a create is lost: the client repeats it with the same request_id, and CBR"
         " sees one create"
     ),
+    "retry-large": "a change of a megabyte is repeated like any other: clients/frame/script.py",
     "quota": "a limit's refusal is typed, and the call goes through after the delay that it names",
     "retry-when-limited": (
         "a change that a limit has refused is repeated with the request_id that it had:"

@@ -7,6 +7,7 @@ of the last event it was sent. A watch of the vault `refused` is refused outrigh
 CreateVault is refused by a limit at first. When it comes again, for the vault of the same name, it
 is made if it has the request_id that it had, and refused with FAILED_PRECONDITION if it has another
 one: the first try may have been made and its answer lost, before a limit refused gRPC's repeat.
+Where the vault's description has a megabyte, no limit refuses it, but it is UNAVAILABLE at first.
 
 Watches of submissions and tasks by their ids: `waits.py`. ListVaults: `lists.py`.
 
@@ -70,6 +71,7 @@ def _update(revision: int) -> _Event:
     return _Event(update=task_pb2.TaskUpdate(task=_task(revision)))
 
 
+_MEGABYTE: Final = 1024 * 1024
 _SNAPSHOT_END: Final = _Event(snapshot_end=task_pb2.TaskSnapshotEnd(task_count=1))
 _DELAY: Final = RetryInfo(retry_delay=Duration(nanos=50_000_000))
 _HEARTBEAT: Final = _Event(heartbeat=task_pb2.WatchHeartbeat())
@@ -109,6 +111,13 @@ class _Player:
         name = request.vault.name
         if name not in self._refused:
             self._refused[name] = request.request_id
+            if len(request.vault.description) >= _MEGABYTE:
+                self._abort(
+                    context,
+                    grpc.StatusCode.UNAVAILABLE,
+                    "UPSTREAM_UNAVAILABLE",
+                    "as the script says",
+                )
             self._abort(
                 context,
                 grpc.StatusCode.RESOURCE_EXHAUSTED,

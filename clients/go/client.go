@@ -128,6 +128,8 @@ func Connect(address string, options ...Option) (*grpc.ClientConn, error) {
 		grpc.WithTransportCredentials(transport),
 		grpc.WithPerRPCCredentials(caller{s}),
 		grpc.WithDefaultServiceConfig(ServiceConfig),
+		// Requests of up to 1 MiB are repeated, too. gRPC would keep none above 256 KiB for that.
+		grpc.WithDefaultCallOptions(grpc.MaxRetryRPCBufferSize(2 << 20)),
 		grpc.WithConnectParams(grpc.ConnectParams{Backoff: reconnect, MinConnectTimeout: 20 * time.Second}),
 		// A connection that died without a word is noticed by calls that wait on it.
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 30 * time.Second, Timeout: 10 * time.Second, PermitWithoutStream: false}),

@@ -188,6 +188,22 @@ func TestQuota(t *testing.T) {
 	passed(t, "quota")
 }
 
+func TestRetryLarge(t *testing.T) {
+	connection, err := Connect(os.Getenv("CBR_TEST_SCRIPT_ADDRESS"), Plaintext())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer connection.Close()
+	request := newVault("go-large")
+	large := strings.Repeat("x", 1<<20)
+	request.Vault.Description = &large
+	made, err := cbr.NewVaultServiceClient(connection).CreateVault(context.Background(), request)
+	if err != nil || made.Vault.Id != "made" {
+		t.Fatal(made, err)
+	}
+	passed(t, "retry-large")
+}
+
 func TestRetryWhenLimited(t *testing.T) {
 	connection, err := Connect(os.Getenv("CBR_TEST_SCRIPT_ADDRESS"), Plaintext())
 	if err != nil {

@@ -38,6 +38,8 @@ grpc::ChannelArguments Arguments() {
   grpc::ChannelArguments arguments;
   arguments.SetServiceConfigJSON(kServiceConfig);
   arguments.SetInt(GRPC_ARG_SERVICE_CONFIG_DISABLE_RESOLUTION, 1);
+  // Requests of up to 1 MiB are repeated, too. gRPC would keep none above 256 KiB for that.
+  arguments.SetInt(GRPC_ARG_PER_RPC_RETRY_BUFFER_SIZE, 2 << 20);
   // gRPC's own would wait up to two minutes before it looks again for a gateway that was away.
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 5'000);
   // Pings while calls are open find a connection that died without a word; they go on, where gRPC would stop after two, while a stream only receives.

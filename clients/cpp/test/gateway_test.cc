@@ -141,6 +141,14 @@ TEST(Gateway, Quota) {
   Passed("quota");
 }
 
+TEST(Gateway, RetryLarge) {
+  const auto vaults = VaultService::NewStub(Connect(Given("SCRIPT_ADDRESS"), {.plaintext = true}));
+  auto request = NewVault("cpp-large");
+  request.mutable_vault()->set_description(std::string(1 << 20, 'x'));
+  EXPECT_EQ(Call(*vaults, &VaultService::Stub::CreateVault, request).vault().id(), "made");
+  Passed("retry-large");
+}
+
 TEST(Gateway, RetryWhenLimited) {
   const auto vaults = VaultService::NewStub(Connect(Given("SCRIPT_ADDRESS"), {.plaintext = true}));
   const auto request = NewVault("cpp-limited");

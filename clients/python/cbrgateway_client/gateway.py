@@ -126,6 +126,8 @@ def _options() -> list[tuple[str, int | str]]:
             "grpc.service_config",
             Path(__file__).with_name("service_config.json").read_text("utf-8"),
         ),
+        # Requests of up to 1 MiB are repeated, too. gRPC would keep none above 256 KiB for that.
+        ("grpc.per_rpc_retry_buffer_size", 2 * 1024 * 1024),
         ("grpc.max_reconnect_backoff_ms", _MAX_RECONNECT_BACKOFF_MS),
         # A connection that died without a word is noticed while calls wait for it.
         ("grpc.keepalive_time_ms", 30_000),

@@ -183,6 +183,24 @@ def test_quota(passed):
     passed()
 
 
+def test_retry_large(passed):
+    def request(name):
+        large = new_vault(name)
+        large.vault.description = "x" * 1024 * 1024
+        return large
+
+    with scripted().channel() as channel:
+        made = VaultServiceStub(channel).CreateVault(request("python-large"))
+        assert made.vault.id == "made"
+
+    async def likewise():
+        async with scripted().aio_channel() as channel:
+            return await VaultServiceStub(channel).CreateVault(request("python-large-aio"))
+
+    assert asyncio.run(likewise()).vault.id == "made"
+    passed()
+
+
 def test_retry_when_limited(passed):
     with scripted().channel() as channel:
         stub = VaultServiceStub(channel)

@@ -62,6 +62,13 @@ class ClientTest < Minitest::Test
     passed "quota"
   end
 
+  def test_retry_large
+    request = new_vault("ruby-large")
+    request.vault.description = "x" * 1024 * 1024
+    assert_equal "made", script.stub(VaultService).create_vault(request).vault.id
+    passed "retry-large"
+  end
+
   def test_retry_when_limited
     made = CbrGateway.retry_when_limited(30) { script.stub(VaultService).create_vault(new_vault("ruby-limited")) }
     assert_equal "made", made.vault.id

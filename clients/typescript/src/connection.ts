@@ -84,6 +84,8 @@ export class Gateway {
     this.#channel = new grpc.Client(options.address, credentials, {
       "grpc.service_config": SERVICE_CONFIG,
       "grpc.service_config_disable_resolution": 1,
+      // Requests of up to 1 MiB are repeated, too.
+      "grpc.per_rpc_retry_buffer_size": 2 * 1024 * 1024,
       // A connection that died without a word is noticed while calls wait for it.
       "grpc.keepalive_time_ms": 30_000,
       "grpc.keepalive_timeout_ms": 10_000,

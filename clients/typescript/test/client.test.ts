@@ -138,6 +138,15 @@ check(
 );
 
 check(
+  "retry-large",
+  async (gateway) => {
+    const large = { ...newVault("ts-large").vault, description: "x".repeat(1024 * 1024) };
+    assert.equal((await gateway.client(VaultService).createVault({ vault: large })).vault?.id, "made");
+  },
+  { address: given("SCRIPT_ADDRESS"), plaintext: true },
+);
+
+check(
   "retry-when-limited",
   async (gateway) => {
     const { vault } = await retryWhenLimited(30_000, () => gateway.client(VaultService).createVault(newVault("ts-limited")));

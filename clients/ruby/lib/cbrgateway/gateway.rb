@@ -12,9 +12,11 @@ module CbrGateway
 
   # A connection, for any number of stubs, calls and threads. {CbrGateway.connect} makes one.
   class Gateway
-    # A connection that died silently is noticed while a call waits on it, and a gateway that is back is soon found again.
+    # Requests of up to 1 MiB are repeated, too; a connection that died silently is noticed while a call waits on it, and a gateway that is back is soon found
+    # again.
     CHANNEL = {
       "grpc.service_config" => SERVICE_CONFIG,
+      "grpc.per_rpc_retry_buffer_size" => 2 * 1024 * 1024,
       "grpc.keepalive_time_ms" => 30_000,
       "grpc.keepalive_timeout_ms" => 10_000,
       "grpc.http2.max_pings_without_data" => 0,

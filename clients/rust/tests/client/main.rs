@@ -92,6 +92,16 @@ async fn quota() -> Result<(), Error> {
 }
 
 #[tokio::test]
+async fn large() -> Result<(), Error> {
+    let mut request = new_vault("rust-large");
+    request.vault.as_mut().expect("it has one").description = Some("x".repeat(1024 * 1024));
+    let made = VaultServiceClient::new(script().connect()?).create_vault(request).await?;
+    assert_eq!(made.into_inner().vault.expect("a vault was made").id, "made");
+    passed("retry-large");
+    Ok(())
+}
+
+#[tokio::test]
 async fn limited() -> Result<(), Error> {
     let vaults = VaultServiceClient::new(script().connect()?);
     let made = retry_when_limited(Duration::from_secs(10), || {

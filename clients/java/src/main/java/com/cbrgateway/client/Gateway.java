@@ -193,6 +193,8 @@ public final class Gateway implements AutoCloseable {
           Grpc.newChannelBuilder(address, transport)
               .defaultServiceConfig(serviceConfig())
               .disableServiceConfigLookUp()
+              // Requests of up to 1 MiB are repeated, too.
+              .perRpcBufferLimit(2 << 20)
               // A connection that died without a word is noticed by calls that wait on it.
               .keepAliveTime(30, TimeUnit.SECONDS)
               .keepAliveTimeout(10, TimeUnit.SECONDS)

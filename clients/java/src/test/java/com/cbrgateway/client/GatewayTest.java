@@ -124,6 +124,16 @@ class GatewayTest {
   }
 
   @Test
+  void retryLarge() throws Exception {
+    try (Gateway gateway = Gateway.at(Stage.get("SCRIPT_ADDRESS")).plaintext().connect()) {
+      var request = Stage.newVault("java-large", 100).toBuilder();
+      request.getVaultBuilder().setDescription("x".repeat(1 << 20));
+      assertEquals("made", vaults(gateway).createVault(request.build()).getVault().getId());
+    }
+    Stage.passed("retry-large");
+  }
+
+  @Test
   void retryWhenLimited() throws Exception {
     try (Gateway gateway = Gateway.at(Stage.get("SCRIPT_ADDRESS")).plaintext().connect()) {
       var made = Gateway.retryWhenLimited(Duration.ofSeconds(30), () -> vaults(gateway).createVault(Stage.newVault("java-limited", 100)));
