@@ -156,6 +156,7 @@ class Observed:
         vaults = self._metrics.vaults if self._metrics and self._config.metrics.max_vaults else None
         sources = Sources(
             checks=probes.found,
+            problems=lambda: parts.reloader.problems if parts.reloader is not None else (),
             current=parts.current,
             routes=parts.routes,
             pollers=parts.hub.tracker.pollers,

@@ -81,6 +81,8 @@ class Reloader:
         """So that what was read earlier is never taken over later."""
         self.refused = False
         """Whether the last reload was, so that an older configuration is in use, all or in part."""
+        self.problems: tuple[str, ...] = ()
+        """Why, with key, file and line where they are known."""
         self._told = False
         """Somebody has asked, and not only a watch."""
         self._last = first
@@ -122,19 +124,22 @@ class Reloader:
             await self._reload(told=told)
 
     async def _reload(self, *, told: bool) -> None:
-        before = self._current.snapshot
+        before, self.problems = self._current.snapshot, ()
         try:
             # In a thread: reading and checking thousands of tenants would hold up the calls.
             read, faulty = await self._read_in_time()
             snapshot = self._snapshots.build(*read)
         except ConfigError as report:
             problems = [str(problem) for problem in report.problems]
+            self.problems = tuple(problems)
             log.error(_KEPT, active=before.version, problems=problems)  # noqa: TRY400 - the problems say more than a traceback
             # What is wrong may be mended there as well as where the tenants are now.
             self._follow({*self._in_use, *_directories(report.tenants_dir)})
         except _GivenUp as reason:
+            self.problems = (str(reason),)
             log.error(str(reason), active=before.version, hanging=len(self._hanging))  # noqa: TRY400 - the reason says more than a traceback
         except Exception:
+            self.problems = ("it could not be read or used: the gateway's log has why",)
             log.exception(_KEPT, active=before.version)
         else:
             self._take(read, faulty, snapshot, told=told)
@@ -148,6 +153,7 @@ class Reloader:
         (config, _), before = read, self._current.snapshot
         if faulty is not None:
             problems = [str(problem) for problem in faulty.problems]
+            self.problems = tuple(problems)
             log.error(_PARTLY, active=snapshot.version, problems=problems)
         self._current.snapshot = snapshot
         self._taken(read)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Final
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlencode
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -13,7 +13,7 @@ from gateway.console.admission import Admission, Refused, Visitor
 from gateway.console.audit_page import audit
 from gateway.console.calls import Calls
 from gateway.console.facts import Facts
-from gateway.console.http import HTML, file, refusal, whole
+from gateway.console.http import ANOTHER, HTML, elsewhere, file, refusal, whole
 from gateway.console.limit_pages import changes, limits
 from gateway.console.live import Live
 from gateway.console.page import Asked, Page
@@ -45,6 +45,7 @@ class Console:
         found = {f"{ROOT}/{name}": self._page(name, make) for name, make in pages.items()}
         found |= {f"{ROOT}/{name}/live": self._changing(name, pages[name]) for name in _LIVE}
         found |= {f"{ROOT}/{name}": file(name, kind) for name, kind in _FILES.items()}
+        found[ANOTHER] = self._another
         return {ROOT: found[f"{ROOT}/overview"]} | found
 
     def _pages(self) -> Mapping[str, Make]:
@@ -70,12 +71,26 @@ class Console:
                 names=list(self._pages()),
                 live=name in _LIVE,
                 who=who,
+                another=f"{ANOTHER}?{urlencode({'than': who})}",
                 root=ROOT,
                 query=environ.get("QUERY_STRING", ""),
             )
             return whole(start, HTTPStatus.OK, HTML, text.encode())
 
         return page
+
+    def _another(self, environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
+        """Has the browser ask until it sends the key of another visitor, who may look."""
+        try:
+            _visitor, who = self.admission.admitted("another", environ)
+        except Refused as refused:
+            if refused.status is HTTPStatus.FORBIDDEN:
+                refused = Refused(HTTPStatus.UNAUTHORIZED, str(refused))
+            return refusal(refused, start)
+        if who == _asked(environ)["than"]:
+            text = f"Name the key of somebody else than {who}, or go back."
+            return refusal(Refused(HTTPStatus.UNAUTHORIZED, text), start)
+        return elsewhere(start, ROOT)
 
     def _changing(self, name: str, make: Make) -> WSGIApplication:
         template = self._templates.get_template("tables.html")

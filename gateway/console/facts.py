@@ -18,13 +18,23 @@ from gateway.watch.poller import Poller
 @dataclass(frozen=True, slots=True)
 class VaultFacts:
     """A vault as it was last read, and when its last backup that is known has ended with success:
-    seconds since 1970; 0: none is known.
+    seconds since 1970; 0: none is known. `read_at`: likewise.
     """
 
     project: str
     vault: types_pb2.Vault
     scheduled: bool
     succeeded_at: float
+    read_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectFacts:
+    """Whose a project is, and where."""
+
+    tenant: str
+    region: str
+    endpoint: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +51,14 @@ class AuditFacts:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """`vaults`: None where they are not read (`metrics.max_vaults: 0`)."""
+    """`problems`: why the last configuration was not taken over. `projects`: by their keys;
+    `vaults`: None where they are not read (`metrics.max_vaults: 0`).
+    """
 
     checks: Callable[[], Mapping[str, Finding]]
     configuration: Callable[[], str]
+    problems: Callable[[], Sequence[str]]
+    projects: Callable[[], Mapping[str, ProjectFacts]]
     pollers: Callable[[], Sequence[Poller]]
     breakers: Breakers
     vaults: Callable[[], Sequence[VaultFacts]] | None

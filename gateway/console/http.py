@@ -19,6 +19,8 @@ _HEADERS: Final = (
     ("Cache-Control", "no-store"),
 )
 _ASKS: Final = (("WWW-Authenticate", 'Basic realm="CBR Gateway", charset="UTF-8"'),)
+ANOTHER: Final = "/console/another"
+"""Where a browser that has sent a key is asked for another one."""
 HTML: Final = "text/html; charset=utf-8"
 TEXT: Final = "text/plain; charset=utf-8"
 
@@ -42,9 +44,17 @@ def whole(
 
 
 def refusal(refused: Refused, start: StartResponse) -> list[bytes]:
-    """The browser asks for a key where none, or a wrong one, was sent."""
+    """The browser asks for a key where none, or a wrong one, was sent; where one was sent that may
+    not look, it is told where it asks for another one.
+    """
+    denied = refused.status is HTTPStatus.FORBIDDEN
+    text = f"{refused}\nLog in as another: {ANOTHER}\n" if denied else f"{refused}\n"
     more = _ASKS if refused.status is HTTPStatus.UNAUTHORIZED else ()
-    return whole(start, refused.status, TEXT, f"{refused}\n".encode(), more)
+    return whole(start, refused.status, TEXT, text.encode(), more)
+
+
+def elsewhere(start: StartResponse, address: str) -> list[bytes]:
+    return whole(start, HTTPStatus.SEE_OTHER, TEXT, b"", [("Location", address)])
 
 
 def file(name: str, kind: str) -> WSGIApplication:

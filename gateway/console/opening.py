@@ -18,7 +18,7 @@ from gateway.background import on_loop
 from gateway.console.admission import Admission
 from gateway.console.calls import Calls
 from gateway.console.console import Console
-from gateway.console.facts import AuditFacts, Facts, VaultFacts
+from gateway.console.facts import AuditFacts, Facts, ProjectFacts, VaultFacts
 from gateway.rpc.dispatch import Routes
 from gateway.state import KeyValue
 from gateway.tenants import Current
@@ -30,14 +30,17 @@ _STORE_S: Final = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """The parts that are looked at. `vaults`: None where they are not read."""
+    """The parts that are looked at. `problems`: of the last configuration; `vaults`: None where
+    they are not read.
+    """
 
     checks: Callable[[], Mapping[str, Finding]]
+    problems: Callable[[], Sequence[str]]
     current: Current
     routes: Routes
     pollers: Callable[[], Sequence[Poller]]
     breakers: Breakers
-    vaults: Callable[[], Iterable[tuple[str, types_pb2.Vault, bool, float]]] | None
+    vaults: Callable[[], Iterable[tuple[str, types_pb2.Vault, bool, float, float]]] | None
     audit: Audit
     anchors: KeyValue
 
@@ -52,6 +55,8 @@ def console(settings: AuditSettings, sources: Sources) -> Mapping[str, WSGIAppli
     facts = Facts(
         sources.checks,
         lambda: sources.current.snapshot.version,
+        sources.problems,
+        lambda: _projects(sources.current),
         sources.pollers,
         sources.breakers,
         vaults if known is not None else None,
@@ -59,6 +64,13 @@ def console(settings: AuditSettings, sources: Sources) -> Mapping[str, WSGIAppli
     )
     admission = Admission(loop, sources.current, sources.audit, settings.networks)
     return Console(facts, Calls(sources.routes, loop), admission).routes()
+
+
+def _projects(current: Current) -> Mapping[str, ProjectFacts]:
+    return {
+        key: ProjectFacts(account.tenant, account.region, account.endpoint)
+        for key, account in current.snapshot.accounts.items()
+    }
 
 
 def _audit(

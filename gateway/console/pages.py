@@ -5,7 +5,7 @@ from typing import Final
 
 from cbrgateway.v1 import task_pb2
 
-from gateway.console.facts import Facts, VaultFacts
+from gateway.console.facts import Facts, ProjectFacts, VaultFacts
 from gateway.console.page import (
     BAD,
     GOOD,
@@ -34,18 +34,10 @@ _KINDS: Final = {
 
 def overview(facts: Facts) -> Page:
     """How the process is, and how CBR answers it."""
+    projects = facts.projects()
     checks = [
         [Cell(name), Cell("ok", GOOD) if each.good else Cell("failed", BAD), Cell(each.text)]
         for name, each in facts.checks().items()
-    ]
-    endpoints = [
-        [
-            Cell(endpoint),
-            Cell(level.value),
-            Cell(traffic),
-            Cell("open: calls are held back", BAD) if is_open else Cell("closed", GOOD),
-        ]
-        for level, endpoint, traffic, is_open in facts.breakers.wide()
     ]
     parts = len(facts.breakers.narrow_open())
     note = f"{parts} breakers of single operations or objects are open" if parts else ""
@@ -55,29 +47,56 @@ def overview(facts: Facts) -> Page:
             Table("This process", ("check", "state", ""), checks, "no checks"),
             Table(
                 "CBR's endpoints",
-                ("endpoint", "level", "traffic", "breaker"),
-                endpoints,
+                ("endpoint", "region", "level", "traffic", "breaker"),
+                _endpoints(facts),
                 "CBR was not called yet",
                 note,
             ),
             Table(
                 "Projects that are polled",
-                ("project", "tasks under way", "last read", ""),
-                [_project(each) for each in facts.pollers()],
+                ("project", "tenant", "region", "tasks under way", "last read", ""),
+                [_project(each, projects.get(each.project)) for each in facts.pollers()],
                 "no project is polled now",
             ),
         ],
-        notices=[Cell(f"Configuration {facts.configuration()}")],
+        notices=[
+            Cell(f"Configuration {facts.configuration()}"),
+            *(Cell(f"Not taken over: {each}", BAD) for each in facts.problems()),
+        ],
     )
 
 
-def _project(poller: Poller) -> list[Cell]:
+def _endpoints(facts: Facts) -> list[list[Cell]]:
+    regions = _regions(facts)
+    return [
+        [
+            Cell(endpoint),
+            Cell(regions.get(endpoint, "")),
+            Cell(level.value),
+            Cell(traffic),
+            Cell("open: calls are held back", BAD) if is_open else Cell("closed", GOOD),
+        ]
+        for level, endpoint, traffic, is_open in facts.breakers.wide()
+    ]
+
+
+def _regions(facts: Facts) -> dict[str, str]:
+    """By endpoint."""
+    found: dict[str, set[str]] = {}
+    for each in facts.projects().values():
+        found.setdefault(each.endpoint, set()).add(each.region)
+    return {endpoint: ", ".join(sorted(names)) for endpoint, names in found.items()}
+
+
+def _project(poller: Poller, known: ProjectFacts | None) -> list[Cell]:
     since_s = time.monotonic() - poller.read_at
     failure = poller.failure
     return [
         Cell(poller.project),
+        Cell(known.tenant if known is not None else ""),
+        Cell(known.region if known is not None else ""),
         Cell(str(len(poller.table.open))),
-        Cell(f"{age(since_s)} ago"),
+        Cell(f"{age(since_s)} ago") if poller.answered else Cell("never", WARN),
         Cell(failure.message, BAD) if failure is not None else Cell("ok", GOOD),
     ]
 
@@ -118,7 +137,17 @@ def vaults(facts: Facts, asked: Asked) -> Page:
         told = "Vaults are not read: `metrics.enabled` is off, or `metrics.max_vaults` is 0."
         return Page("Vaults", [], notices=[Cell(told, WARN)])
     known = sorted(facts.vaults(), key=lambda each: (not each.scheduled, each.succeeded_at))
-    head = ("last success", "gap", "schedule", "vault", "project", "used", "resources", "id")
+    head = (
+        "last success",
+        "gap",
+        "schedule",
+        "vault",
+        "project",
+        "used",
+        "resources",
+        "as of",
+        "id",
+    )
     told = "Read every few minutes, and first a minute after the start."
     shown = listed("Without a success for longest first", head, known, _vault, asked)
     return Page("Vaults", [shown], [search(asked)], notices=[Cell(told)])
@@ -138,5 +167,6 @@ def _vault(each: VaultFacts) -> list[Cell]:
         Cell(each.project),
         Cell(f"{share} % of {billing.size_gib} GiB", percent=min(share, 100)),
         Cell(str(len(vault.resources))),
+        Cell(when(each.read_at)),
         Cell(vault.id),
     ]

@@ -134,10 +134,15 @@ class VaultMetrics:
         )
         self._projects[project] = _Project(time.time(), vaults, scheduled)
 
-    def known(self) -> Iterator[tuple[str, types_pb2.Vault, bool, float]]:
-        """Project, vault, whether it has a schedule, and its last success in seconds since 1970."""
+    def known(self) -> Iterator[tuple[str, types_pb2.Vault, bool, float, float]]:
+        """Project, vault, whether it has a schedule, its last success, and when it was read: both
+        in seconds since 1970.
+        """
+        projects = dict(self._projects)
         for (project, vault_id), vault, scheduled in self._shown():
-            yield project, vault, scheduled, self._successes.get((project, vault_id), 0.0)
+            succeeded_at = self._successes.get((project, vault_id), 0.0)
+            read_at = projects[project].read_at if project in projects else 0.0
+            yield project, vault, scheduled, succeeded_at, read_at
 
     def _shown(self) -> Iterator[tuple[tuple[str, str], types_pb2.Vault, bool]]:
         for project, each in list(self._projects.items()):

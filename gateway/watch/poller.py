@@ -110,6 +110,8 @@ class Poller:
         self._list_failures = 0
         self._list_at = 0.0
         self.listed_at = self.read_at = clock.monotonic()
+        self.answered = False
+        """Whether CBR has ever been read."""
         """When the last list that could be read and the last poll that read anything began, by the
         monotonic clock; before, when this was made.
         """
@@ -356,6 +358,7 @@ class Poller:
             self.listed_at, self.whole = began, whole
         news = self._taken(listing)
         self.read_at = began
+        self.answered = True
         self._tell(replace(news, readable=self._readable(listing, news, asked, listed)))
 
     def _taken(self, listing: Listing) -> News:

@@ -3,15 +3,18 @@
 import asyncio
 import contextlib
 import re
+from html import escape
 
 import httpx
 import pytest
 
 from gateway.admin.settings import AdminSettings
+from gateway.app import open_app
+from gateway.config import ConfigError, Problem
 from gateway.console.page import ROWS, Asked, Cell, age, listed
 from tests.functional.calls import caller
 from tests.functional.stage import vault
-from tests.harness import running_gateway
+from tests.harness import REGION, TENANTS, config_for, running_gateway
 
 LIVE = ("overview", "tasks", "vaults")
 PAGES = ("overview", "tasks", "vaults", "limits", "changes", "audit")
@@ -20,6 +23,7 @@ ADDRESSES = (
     *(f"/console/{name}" for name in PAGES),
     *(f"/console/{name}/live" for name in LIVE),
 )
+PAYMENTS, _ = TENANTS["payments"]
 HOSTILE = '<img src=x onerror="alert(1)">'
 KEY = "0123456789abcdef0123456789abcdef"
 LIMITS = [{"metric": "vaults", "level": "tenant", "subject": "payments", "value": 4}]
@@ -120,6 +124,78 @@ async def test_a_wrong_key_and_one_of_no_administrator_see_nothing(world, key, s
             assert "<" not in answer.text
 
 
+async def test_a_browser_that_has_sent_a_key_is_asked_for_another_one(world):
+    async with browsing(world, "key-of-payments") as client:
+        refused = await client.get("/console")
+        assert "Log in as another: /console/another" in refused.text
+        again = await client.get("/console/another")
+        assert again.status_code == 401
+        assert again.headers["www-authenticate"].startswith("Basic ")
+    async with browsing(world) as client:
+        (link,) = re.findall(
+            r'href="(/console/another\?[^"]*)"', (await client.get("/console")).text
+        )
+        assert (await client.get(link)).status_code == 401
+        welcome = await client.get("/console/another?than=admin%2Fsomebody-else")
+        assert (welcome.status_code, welcome.headers["location"]) == (303, "/console")
+
+
+async def test_projects_and_endpoints_have_the_names_of_tenants_and_regions(world, console):
+    page = await shown(console, "overview", "</td>")
+    await caller(world).ok("TaskService/ListTasks")
+    page = await shown(console, "overview", PAYMENTS, world.emulator.base_url)
+    (row,) = [row for row in cells(page) if row[:1] == [PAYMENTS]]
+    assert row[1:3] == ["payments", REGION]
+    (row, *_) = [row for row in cells(page) if row[:1] == [world.emulator.base_url]]
+    assert REGION in row[1]
+
+
+async def test_a_project_that_was_never_answered_is_not_told_as_read(world, console):
+    silent = {"kind": "status", "status": 500, "match": {"operation": "ListOpLogs"}, "times": None}
+    sections = {
+        "admin": {"listen": "127.0.0.1:0", "console": True},
+        "watch": {"follow": "always", "busy_s": 0.2, "idle_s": 0.5},
+    }
+    world.emulator.state.faults.add(silent)
+    try:
+        async with running_app(world, sections) as app, browsing_at(app) as client:
+            page = await shown(client, "overview", PAYMENTS)
+            (row,) = [row for row in cells(page) if row[:1] == [PAYMENTS]]
+            assert row[4] == "never"
+    finally:
+        world.emulator.state.faults.remove()
+    await shown(console, "overview", " ago")
+
+
+async def test_a_configuration_that_was_refused_is_told_with_its_mistakes(world):
+    mistake = "tenants[0].id (gateway.yaml:7): is missing. Write <it>"
+
+    def load():
+        raise ConfigError(
+            [Problem(("tenants", 0, "id"), "gateway.yaml:7", "is missing. Write <it>")]
+        )
+
+    sections = {"admin": {"listen": "127.0.0.1:0", "console": True}}
+    async with running_app(world, sections, load) as app, browsing_at(app) as client:
+        await app.reloader.reload()
+        await shown(client, "overview", f"Not taken over: {escape(mistake)}")
+
+
+@contextlib.asynccontextmanager
+async def running_app(world, sections, load=None):
+    """Another gateway before the same CBR."""
+    async with open_app(config_for(world.emulator.base_url, sections), load) as app:
+        yield app
+
+
+@contextlib.asynccontextmanager
+async def browsing_at(app):
+    auth = httpx.BasicAuth("anybody", "key-of-admin")
+    base = f"http://{app.admin_address}"
+    async with httpx.AsyncClient(base_url=base, auth=auth, timeout=30) as client:
+        yield client
+
+
 async def test_there_is_no_console_unless_it_is_asked_for():
     async with (
         running_gateway(sections={"admin": {"listen": "127.0.0.1:0"}}) as world,
@@ -146,6 +222,7 @@ async def test_vaults_are_shown_with_the_gap_since_their_last_success(world, con
     page = await shown(console, "vaults", held.id)
     (row,) = [row for row in cells(page) if held.id in row]
     assert (row[0], row[2], row[3]) == ("none known", "none", "gap")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ", row[7])
 
 
 async def test_what_others_have_named_is_shown_and_not_run(world, console):
@@ -256,7 +333,7 @@ def test_how_long_ago_is_told_in_two_units(seconds, text):
 
 
 def test_without_its_library_the_console_is_refused_and_all_else_starts(monkeypatch):
-    monkeypatch.setattr("gateway.admin.settings.find_spec", lambda _name: None)
+    monkeypatch.setattr("gateway.extras.find_spec", lambda _name: None)
     assert not AdminSettings().console
     with pytest.raises(ValueError, match=r"pip install 'cbr-gateway\[console\]'"):
         AdminSettings(console=True)
