@@ -136,15 +136,6 @@ def warn_of_no_key() -> None:
     )
 
 
-def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """The loop of uvloop where the extra `fast` is installed, else asyncio's own."""
-    try:
-        import uvloop  # noqa: PLC0415 - an extra
-    except ImportError:
-        return None
-    return uvloop.new_event_loop
-
-
 async def _drain(app: App, forced: asyncio.Event, grace_s: float) -> None:
     async def gently() -> None:
         await app.servers.drain(app.hub.end, app.client.release)

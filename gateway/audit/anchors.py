@@ -21,6 +21,7 @@ import structlog
 from gateway.audit.chain import Head, Keys, ascii_json, decoded, signature
 from gateway.audit.record import Anchor
 from gateway.audit.worker import Worker
+from gateway.regular_file import opened, reading
 from gateway.state import KeyValue, StoreDown
 
 _HANGS_S: Final = 30.0
@@ -46,9 +47,7 @@ class AnchorFile(msgspec.Struct, frozen=True):
 
     def add(self, anchor: Anchor) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with os.fdopen(
-            os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600), "ab+"
-        ) as file:
+        with os.fdopen(opened(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT), "ab+") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - 1))
             # What a crash or a full disk has cut short must not take this one with it.
             file.write((b"" if file.read(1) in {b"", b"\n"} else b"\n") + line_of(anchor))
@@ -57,29 +56,31 @@ class AnchorFile(msgspec.Struct, frozen=True):
 
     def read(self) -> list[Anchor]:
         """The anchors in it; other lines are passed over, so that a collected diagnostic log will
-        do. Raises OSError, FileNotFoundError excepted.
+        do, also one from a pipe. Raises OSError, FileNotFoundError excepted.
         """
-        return list(anchors_in(self._lines()))
+        try:
+            return list(anchors_in(self.path.read_bytes().splitlines()))
+        except FileNotFoundError:
+            return []
 
     def last(self, keys: Keys, writers: Iterable[str]) -> list[Anchor]:
         """The last genuine one of each of the writers.
 
-        Raises OSError, FileNotFoundError excepted.
+        Raises OSError, FileNotFoundError excepted, also for what `add` cannot add to.
         """
+        try:
+            with reading(self.path) as file:
+                lines = file.read().splitlines()
+        except FileNotFoundError:
+            return []
         wanted, found = set(writers), []
-        for anchor in anchors_in(reversed(self._lines())):
+        for anchor in anchors_in(reversed(lines)):
             if anchor.writer in wanted and genuine(keys, anchor):
                 wanted.remove(anchor.writer)
                 found.append(anchor)
                 if not wanted:
                     break
         return found
-
-    def _lines(self) -> list[bytes]:
-        try:
-            return self.path.read_bytes().splitlines()
-        except FileNotFoundError:
-            return []
 
 
 class AnchorLog:

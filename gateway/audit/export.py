@@ -15,6 +15,7 @@ import structlog
 from gateway.audit.chain import stated
 from gateway.audit.segments import Damaged, SegmentFile, segments
 from gateway.audit.worker import Worker
+from gateway.regular_file import read_file
 
 _MAX_LINES: Final = 500
 _MAX_BYTES: Final = 1 << 20
@@ -78,7 +79,7 @@ class Backlog:
 
     def _noted(self) -> int:
         try:
-            noted = int(self._note.read_text(encoding="ascii"))
+            noted = int(read_file(self._note))
         except (OSError, ValueError):
             return 0
         if noted > self.durable():

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from gateway.audit.segments import is_at
+from gateway.regular_file import opened
 from gateway.writable import require_writable
 
 _MODE: Final = 0o600
@@ -41,7 +42,7 @@ class Lock:
         if self._held():
             return True
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _MODE)
+        fd = opened(self._path, os.O_RDWR | os.O_CREAT, _MODE)
         if not (_locked(fd) and is_at(fd, self._path)):
             os.close(fd)
             return False
@@ -105,7 +106,7 @@ def require_free(directory: Path, writer: str) -> None:
     with usable(directory):
         require_writable(directory, parents=True)
         try:
-            fd = os.open(directory / f"{writer}.lock", os.O_RDWR | os.O_CLOEXEC)
+            fd = opened(directory / f"{writer}.lock", os.O_RDWR)
         except FileNotFoundError:
             return
         try:

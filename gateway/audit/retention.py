@@ -40,6 +40,7 @@ from gateway.audit.segments import (
     sync_folder,
 )
 from gateway.audit.worker import Worker
+from gateway.regular_file import reading
 
 _DAY_S: Final = 86_400.0
 _DAY_MS: Final = 1000 * _DAY_S
@@ -75,7 +76,7 @@ class Retention(msgspec.Struct, frozen=True):
             return
         target = segment.path.with_name(segment.path.name.removesuffix(SUFFIX) + PACKED)
         draft = target.with_name(f".{target.name}")
-        with segment.path.open("rb") as plain, draft.open("wb") as raw:
+        with reading(segment.path) as plain, draft.open("wb") as raw:
             draft.chmod(segment.path.stat().st_mode & 0o777)
             with gzip.GzipFile(filename="", fileobj=raw, mode="wb", mtime=0) as packed:
                 shutil.copyfileobj(plain, packed)

@@ -19,6 +19,7 @@ import msgspec
 
 from gateway.audit.chain import decoded, stated
 from gateway.audit.record import Displaced, Previous, Segment
+from gateway.regular_file import opened, reading
 
 SUFFIX: Final = ".jsonl"
 PACKED: Final = ".jsonl.gz"
@@ -125,13 +126,17 @@ class SegmentFile(msgspec.Struct, frozen=True):
     @contextmanager
     def _opened(self) -> Iterator[BinaryIO | gzip.GzipFile]:
         plain, packed = self._files()
-        stream: BinaryIO | gzip.GzipFile | None = None
+        file: BinaryIO | None = None
         if not self.packed:
             with suppress(FileNotFoundError):
-                stream = plain.open("rb")
+                file = reading(plain)
         try:
-            with stream or gzip.open(packed, "rb") as opened:
-                yield opened
+            if file is not None:
+                with file:
+                    yield file
+            else:
+                with reading(packed) as raw, gzip.GzipFile(fileobj=raw) as unpacked:
+                    yield unpacked
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise Damaged(
                 errno.EBADMSG, f"it was cut short or changed ({error})", str(packed)
@@ -242,9 +247,9 @@ class Disk:
     """One open file for appending. Tests put a broken one in its place."""
 
     def __init__(self, path: Path, *, new: bool) -> None:
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | (os.O_CREAT | os.O_EXCL if new else 0)
+        flags = os.O_WRONLY | os.O_APPEND | (os.O_CREAT | os.O_EXCL if new else 0)
         self._path = path
-        self._fd = os.open(path, flags, _MODE)
+        self._fd = opened(path, flags, _MODE)
 
     def write(self, data: bytes) -> None:
         """All of it. Raises OSError, also when the system takes a part only."""

@@ -45,7 +45,7 @@ def serve(signals: "Signals | None", /, config_file: Path | None, **flags: objec
 def _alone(config: "Config", load: "Callable[[], Config]", signals: "Signals | None") -> None:
     from asyncio import Runner
 
-    from gateway.process import loop_factory
+    from gateway.loops import loop_factory
     from gateway.process import serve as served
 
     with Runner(loop_factory=loop_factory()) as runner:

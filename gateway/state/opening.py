@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from gateway.background import in_background
 from gateway.clock import Clock
+from gateway.regular_file import require_regular
 from gateway.renewal import Renewable
 from gateway.state.errors import StoreDown
 from gateway.state.owner_address import OwnerAddress
@@ -99,13 +100,16 @@ def _create(path: Path) -> None:
     """
     with _told(path):
         path.touch(mode=0o600)
+        require_regular(path)
 
 
 def _found(path: Path) -> bool:
     """Whether there is one; if not, it can be made."""
     with _told(path):
         found = path.exists()
-        if not found:
+        if found:
+            require_regular(path)
+        else:
             require_writable(path.parent)
     return found
 

@@ -10,7 +10,7 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 from aiohappyeyeballs import start_connection
 
@@ -117,7 +117,6 @@ class _Host:
         self.places = asyncio.Semaphore(settings.max_connections)
         self._idle: list[Connection] = []
         self._open: set[Connection] = set()
-        self._lookup: asyncio.Task[list[Any]] | None = None
         self._closed = False
 
     def trust(self, tls: ssl.SSLContext) -> None:
@@ -166,7 +165,9 @@ class _Host:
 
     async def _connected(self) -> Connection:
         sock = await start_connection(
-            await self._addresses(), happy_eyeballs_delay=_NEXT_ADDRESS_S, loop=self._loop
+            await self._loop.getaddrinfo(self._name, self._port, type=socket.SOCK_STREAM),
+            happy_eyeballs_delay=_NEXT_ADDRESS_S,
+            loop=self._loop,
         )
         name = self._name if self._tls else None
         # From here on the socket is the loop's to close, whatever happens: closed here, its number
@@ -183,20 +184,6 @@ class _Host:
         self._open.discard(connection)
         if connection in self._idle:
             self._idle.remove(connection)
-
-    async def _addresses(self) -> list[Any]:
-        """One question for all who ask meanwhile: a name server that does not answer blocks one
-        thread, not one for each request.
-        """
-        if self._lookup is None:
-            self._lookup = asyncio.create_task(self._looked_up())
-        return await asyncio.shield(self._lookup)
-
-    async def _looked_up(self) -> list[Any]:
-        try:
-            return await self._loop.getaddrinfo(self._name, self._port, type=socket.SOCK_STREAM)
-        finally:
-            self._lookup = None
 
     def close(self) -> None:
         """Gives up what is under way.

@@ -12,8 +12,9 @@ from gateway.app import App, ProcessRole
 from gateway.audit.lock import Unusable
 from gateway.background import in_background
 from gateway.config import Config
+from gateway.loops import loop_factory
 from gateway.metrics.merged import Metric
-from gateway.process import Wishes, loop_factory, serve
+from gateway.process import Wishes, serve
 from gateway.reload import Read
 from gateway.rpc.server import AddressInUse
 from gateway.signals import Signals

@@ -286,6 +286,42 @@ async def test_anchors_that_cannot_be_read_stop_the_start(tmp_path):
             pass
 
 
+@pytest.mark.parametrize(
+    "name", ["anchors", "log/one.00000001.jsonl", "log/one.00000001.jsonl.gz", "log/one.lock"]
+)
+@pytest.mark.parametrize("pipe", [True, False])
+async def test_a_pipe_or_device_in_the_place_of_a_file_stops_the_start_at_once(
+    tmp_path, name, pipe
+):
+    """To read it may take for ever."""
+    (tmp_path / "log").mkdir()
+    if pipe:
+        os.mkfifo(tmp_path / name)
+    else:
+        (tmp_path / name).symlink_to("/dev/zero")
+    with pytest.raises(Unusable, match="is not a regular file"):
+        async with open_audit(settings(tmp_path)):
+            pass
+
+
+async def test_a_pipe_among_the_segments_of_another_writer_stops_nobody(tmp_path):
+    (tmp_path / "log").mkdir()
+    os.mkfifo(tmp_path / "log" / "two.00000001.jsonl")
+    async with open_audit(settings(tmp_path)) as audit:
+        audit.ended(events.READ_ENDED, read())
+    lines = (tmp_path / "log" / "one.00000001.jsonl").read_text().splitlines()
+    assert "READ_ENDED" in lines[-2] + lines[-1]
+
+
+async def test_anchors_that_become_a_pipe_hold_up_nothing(tmp_path):
+    with structlog.testing.capture_logs() as said:
+        async with open_audit(settings(tmp_path)) as audit:
+            audit.ended(events.READ_ENDED, read())
+            (tmp_path / "anchors").unlink(missing_ok=True)
+            os.mkfifo(tmp_path / "anchors")
+    assert "is not a regular file" in [line.get("cause") for line in said]
+
+
 async def test_a_clock_that_is_set_back_is_recorded_and_disturbs_nothing(tmp_path):
     async with open_audit(settings(tmp_path)) as audit:
         for uid, at in (("a", 2000.0), ("b", 500.0), ("c", 501.0), ("d", 500.5)):

@@ -1,6 +1,7 @@
 """What only the embedded store can meet: its file, its thread, its memory."""
 
 import asyncio
+import os
 import shutil
 import sqlite3
 import stat
@@ -61,6 +62,18 @@ async def test_a_file_that_cannot_be_used_is_told(tmp_path, content):
     if content:
         path.write_bytes(content)
     with pytest.raises(StoreDown, match=r"state\.db cannot be used as a store"):
+        async with open_store(StoreSettings(path=path), SystemClock()):
+            pass
+
+
+@pytest.mark.parametrize("pipe", [True, False])
+async def test_a_pipe_or_device_is_no_store(tmp_path, pipe):
+    path = tmp_path / "state.db"
+    if pipe:
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/dev/zero")
+    with pytest.raises(StoreDown, match="is not a regular file"):
         async with open_store(StoreSettings(path=path), SystemClock()):
             pass
 

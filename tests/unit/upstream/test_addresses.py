@@ -2,7 +2,6 @@
 
 import asyncio
 import socket
-import threading
 
 import pytest
 
@@ -69,30 +68,6 @@ async def test_the_next_address_is_tried_where_the_first_one_does_not_answer(
         response = await transport.send(HttpRequest("GET", f"http://cbr.invalid:{port}/a", {}), 5)
         server.close()
     assert response.body == b"here"
-
-
-async def test_a_name_server_that_does_not_answer_is_asked_once_for_all_who_wait(resolve):
-    """Each question blocks a thread."""
-    asked, free = [], threading.Event()
-
-    def silent(port):
-        asked.append(port)
-        free.wait(10)
-        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
-
-    resolve(silent)
-    transport = open_transport(TransportSettings(transport="httptools"))
-    calls = [
-        asyncio.create_task(
-            transport.send(HttpRequest("GET", "http://cbr.invalid/a", {}), 5, connect_s=0.2)
-        )
-        for _ in range(20)
-    ]
-    ends = await asyncio.gather(*calls, return_exceptions=True)
-    free.set()
-    assert {(type(end), end.connect) for end in ends} == {(NotSent, ConnectFailure.SILENT)}
-    assert len(asked) == 1
-    await transport.aclose()
 
 
 async def test_a_name_that_cannot_be_one_is_told_as_such(transport):
