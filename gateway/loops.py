@@ -8,6 +8,7 @@ connections to every other place, and the end.
 import asyncio
 import socket
 from collections.abc import Callable
+from ipaddress import ip_address
 from typing import Any, Final
 
 from gateway.background import in_background
@@ -37,6 +38,11 @@ class _LooksUp:
     ) -> list[Any]:
         """One question, in one thread, for all who ask the same meanwhile."""
         question = (host, port, family, type, proto, flags)
+        if _is_address(host):
+            own: list[Any] = await super().getaddrinfo(  # type: ignore[misc]  # of the loop
+                host, port, family=family, type=type, proto=proto, flags=flags
+            )
+            return own
         asked = self._lookups.get(question)
         if asked is None:
             asked = asyncio.create_task(in_background(lambda: socket.getaddrinfo(*question)))
@@ -49,6 +55,15 @@ class _LooksUp:
         # Who has gone reads no exception.
         if not ended.cancelled():
             ended.exception()
+
+
+def _is_address(host: object) -> bool:
+    """Whether there is nothing to look up."""
+    try:
+        ip_address(host.decode() if isinstance(host, bytes) else str(host).partition("%")[0])
+    except ValueError:
+        return False
+    return True
 
 
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
@@ -73,7 +88,7 @@ def loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
             **more: Any,  # noqa: ANN401 - as the library
         ) -> Any:  # noqa: ANN401 - as the library
             connect = super().create_connection
-            if host is None or more.keys() - _SECURED:
+            if host is None or _is_address(host) or more.keys() - _SECURED:
                 return await connect(protocol_factory, host, port, **more)
             if more.get("ssl"):
                 more.setdefault("server_hostname", host)

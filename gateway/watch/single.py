@@ -95,6 +95,11 @@ class SingleReads:
     async def _get(self, task_id: str) -> task_pb2.Task | None:
         asked = task_pb2.GetTaskRequest(task_id=task_id)
         reply = await self._reader.read(asked, task_pb2.GetTaskResponse, self._project)
+        if reply is not None and reply.task.id != task_id:
+            raise GatewayError(
+                errors_pb2.ERROR_REASON_UPSTREAM_PROTOCOL,
+                "CBR was asked for one task and has answered with another one.",
+            )
         return None if reply is None else reply.task
 
     def _collect(self, found: Reads) -> None:

@@ -20,6 +20,12 @@ REFUSALS = {
     "401": ({"kind": "status", "status": 401}, "INTERNAL"),
 }
 """Faults of one task that repeating does not mend, and the code that is told."""
+ANOTHER = {
+    "id": "another",
+    "status": "success",
+    "created_at": "2026-01-01T00:00:00.000000",
+    "updated_at": "2026-01-01T00:00:00.000000",
+}
 TROUBLES = {
     "500": (
         {"kind": "status", "status": 500, "body": {"error_code": "X", "error_msg": "x"}},
@@ -32,6 +38,7 @@ TROUBLES = {
         {"kind": "raw", "body": {"operation_log": {"id": "x", "created_at": 7}}},
         "INTERNAL",
     ),
+    "another task": ({"kind": "raw", "body": {"operation_log": ANOTHER}}, "INTERNAL"),
 }
 """Faults of one task that may pass."""
 FAULTS = REFUSALS | TROUBLES
