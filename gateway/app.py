@@ -665,16 +665,14 @@ async def _clocks(client: Client, data: Life) -> list[float]:
 
 async def _settle(audit: Audit, operations: OperationStore) -> None:
     """Tells the audit log the ends that the store knows and an earlier process did not record."""
-    open_changes = set(audit.unsettled)
-    if not open_changes:
-        return
     try:
-        ended = await operations.in_states(None, {State.COMMITTED, State.RELEASED})
+        # One by one: they are few, and those that have ended in a day may be a million.
+        known = [await operations.get(op_id) for op_id in audit.unsettled]
     except StoreDown as down:
         log.warning("the store does not answer", error=str(down))
         return
-    for op in ended:
-        if op.id in open_changes:
+    for op in known:
+        if op is not None and op.state in {State.COMMITTED, State.RELEASED}:
             done = op.state is State.COMMITTED
             result = ChangeResult.DONE if done else ChangeResult.NOTHING
             audit.settled(op.id, result.name, functools.partial(left_out_of, op.note))

@@ -12,6 +12,7 @@ import pytest
 import structlog
 from pydantic import ValidationError
 
+from gateway import app
 from gateway.audit import events
 from gateway.audit.anchors import anchors_in, line_of, signed
 from gateway.audit.call_record import Activity, Caller, Declared, Level
@@ -27,11 +28,12 @@ from gateway.audit.sinks import StdoutSink
 from gateway.audit.task_record import TaskActivity
 from gateway.audit.verify import verify
 from gateway.clock import SystemClock
-from gateway.state import StoreSettings, open_store
+from gateway.state import StoreSettings, open_store, sqlite_views
 from tests.audit.logs import KEYS as OTHER_KEYS
 from tests.audit.logs import entry, pack, right, sink
 from tests.audit.scenes import KEYS, SECRET, assert_good, audit_section, records
 from tests.functional.calls import until
+from tests.state.benches import operation
 
 READ = Declared(
     "VaultService/GetVault",
@@ -311,6 +313,29 @@ async def test_a_pipe_among_the_segments_of_another_writer_stops_nobody(tmp_path
         audit.ended(events.READ_ENDED, read())
     lines = (tmp_path / "log" / "one.00000001.jsonl").read_text().splitlines()
     assert "READ_ENDED" in lines[-2] + lines[-1]
+
+
+async def test_a_start_reads_of_the_store_only_what_is_open_in_the_log(tmp_path, monkeypatch):
+    """However many changes have ended since yesterday."""
+    log = tmp_path / "log"
+    log.mkdir()
+    left = sink(log, writer="one")
+    left.keys = KEYS
+    left.append([entry(opens=name) for name in ("done", "released", "sent", "unheard-of")])
+    read, view = [], sqlite_views._view
+    monkeypatch.setattr(sqlite_views, "_view", lambda row: read.append(row) or view(row))
+    async with open_store(StoreSettings(path=tmp_path / "state.db"), SystemClock()) as store:
+        for name in ("done", "released", "sent", *(f"other-{number}" for number in range(40))):
+            await store.operations.begin(operation(name))
+            await store.operations.sent(name)
+        for name in ("done", *(f"other-{number}" for number in range(40))):
+            await store.operations.commit(name, None)
+        await store.operations.release("released")
+        async with open_audit(settings(tmp_path), store.anchors) as audit:
+            await app._settle(audit, store.operations)
+            assert sorted(audit.unsettled) == ["sent", "unheard-of"]
+    assert len(read) == 3
+    assert_good(tmp_path)
 
 
 async def test_anchors_that_become_a_pipe_hold_up_nothing(tmp_path):
