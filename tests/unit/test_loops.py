@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from gateway.connect_failure import ConnectFailure
 from gateway.loops import loop_factory
-from gateway.upstream.connect_failure import ConnectFailure
 from gateway.upstream.http import HttpRequest, NotSent, TransportSettings
 from gateway.upstream.transport import open_transport
 
