@@ -46,7 +46,9 @@ def __dir__():
 
 
 def write(out: Path) -> None:
-    """Writes `__init__.py` and `__init__.pyi` of the package."""
+    """Writes `__init__.py` and `__init__.pyi` of the package, and beside all stubs the file that
+    has type checkers read them where they are installed.
+    """
     found = FileDescriptorSet.FromString((out / "cbrgateway.binpb").read_bytes())
     names: dict[str, Sequence[str]] = {}
     for file in found.file:
@@ -59,6 +61,8 @@ def write(out: Path) -> None:
     (folder / "__init__.py").write_text(_HEAD + _code(names), encoding="utf-8")
     stubs = "\n".join(f"from {_PACKAGE}.{module} import *" for module in names)
     (folder / "__init__.pyi").write_text(f"{_HEAD}\n{stubs}\n", encoding="utf-8")
+    for each in {file.parent for file in (out / "python").rglob("*.pyi")}:
+        (each / "py.typed").touch()
 
 
 def _messages(file: FileDescriptorProto) -> Iterator[str]:

@@ -1,5 +1,5 @@
-"""The tree that a package is made from: our own code, the generated code and the service config,
-laid together by copying what has changed.
+"""The tree that a package is made from: our own code, the generated code, the service config
+and the changelog, laid together by copying what has changed.
 """
 
 import json
@@ -8,10 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from clients.frame.languages import Language
+from clients.frame.languages import ROOT, Language
 from clients.frame.service_config import FILE as SERVICE_CONFIG
 
 PLACED: Final = "placed.json"
+CHANGELOG: Final = ROOT / "CHANGELOG.md"
+"""Of all packages, whose version is the gateway's."""
 
 
 def lay(language: Language) -> None:
@@ -41,6 +43,7 @@ def _wanted(language: Language) -> Iterator[tuple[str, Path]]:
     for path in _files(language.generated):
         yield str(Path(language.code) / path.relative_to(language.generated)), path
     yield language.service_config, SERVICE_CONFIG
+    yield CHANGELOG.name, CHANGELOG
 
 
 def _files(folder: Path) -> Iterator[Path]:

@@ -7,7 +7,7 @@ Gem::Specification.new do |spec|
   spec.authors = ["CBR Gateway"]
   spec.homepage = "https://github.com/cbrgateway"
   spec.license = "Nonstandard"
-  spec.files = Dir["lib/**/*", "README.md"]
+  spec.files = Dir["lib/**/*", "sig/**/*", "README.md", "CHANGELOG.md"]
   spec.required_ruby_version = ">= 3.1"
   spec.add_dependency "google-protobuf", "~> 3.21"
   spec.add_dependency "googleapis-common-protos-types", "~> 1.4"

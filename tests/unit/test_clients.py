@@ -120,6 +120,12 @@ def test_a_language_without_its_toolchain_is_left_out_loudly(
     )
 
 
+def test_type_checkers_read_the_stubs_of_the_installed_python_package():
+    folders = {each.parent for each in (ROOT / "generated" / "python").rglob("*.pyi")}
+    assert len(folders) == 2
+    assert [each for each in folders if not (each / "py.typed").exists()] == []
+
+
 def test_unpacking_over_an_older_state_leaves_alone_what_has_not_changed(tmp_path):
     def packed(**files):
         with zipfile.ZipFile(tmp_path / "package.zip", "w") as out:
