@@ -12,12 +12,13 @@ import click
 from cbrctl import address, contexts
 from cbrctl.contexts import Context, Contexts
 from cbrctl.failures import NOT_FOUND, USAGE, Failed
+from cbrctl.grouping import Group
 from cbrctl.options import known_contexts
 
 _FILE: Final = click.Path(path_type=Path, dir_okay=False)
 
 
-@click.group()
+@click.group(cls=Group)
 def config() -> None:
     """Name gateways once, with the ways to their credentials: contexts in a file.
 

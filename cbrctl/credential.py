@@ -15,6 +15,8 @@ def cleaned(text: str, what: str) -> str:
     credential = text.strip(_EDGES)
     if not credential:
         raise ValueError(f"{what} is empty. Put the API key or token into it")
+    if credential.lower().startswith("bearer "):
+        raise ValueError(f"{what} begins with 'Bearer'. Leave that out: it is put before by itself")
     for place, character in enumerate(credential, start=1):
         if not "!" <= character <= "~":
             import unicodedata

@@ -6,6 +6,7 @@ import click
 
 from cbrctl import index
 from cbrctl.fields import Named
+from cbrctl.grouping import Group
 from cbrctl.index import Verb
 from cbrctl.options import taking
 from cbrctl.verbs import command, how, options
@@ -17,7 +18,7 @@ _REQUEST_ID: Final = click.option(
 )
 
 
-@click.group()
+@click.group(cls=Group)
 def backup() -> None:
     """Back up a vault now. For what was backed up: `cbrctl backups`."""
 

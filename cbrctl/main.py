@@ -8,6 +8,7 @@ import click
 
 from cbrctl import index
 from cbrctl.failures import telling_of_output
+from cbrctl.grouping import Group
 from cbrctl.options import reaching
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ _VERBS_BY_HAND: Final = {("tasks", "watch"): ("cbrctl.tasks", "watch_command")}
 _SETTINGS: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
-class Verbs(click.Group):
+class Verbs(Group):
     """The commands of one service, each made when it is asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -49,7 +50,7 @@ class Verbs(click.Group):
         _write(formatter, "Commands", index.verbs(str(self.name)))
 
 
-class Root(click.Group):
+class Root(Group):
     """All of them."""
 
     def make_context(self, *arguments: Any, **more: Any) -> click.Context:  # noqa: ANN401 - as click has it

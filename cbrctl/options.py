@@ -141,7 +141,9 @@ def _given(ctx: click.Context, key: str) -> Any:  # noqa: ANN401 - as the option
         try:
             return click.BOOL.convert(text, None, None)
         except click.BadParameter as error:
-            raise ValueError(f"{_VARIABLES[key]}: {error.message}") from error
+            raise ValueError(
+                f"{_VARIABLES[key]} is {text!r}. Set it to 1 for plain text, to 0 for TLS"
+            ) from error
     return text or None
 
 

@@ -191,7 +191,11 @@ def _compiled(query: str) -> Any:  # noqa: ANN401 - jmespath has no types
     try:
         return jmespath.compile(query)
     except jmespath.exceptions.JMESPathError as error:
-        raise Failed(f"--query: {' '.join(str(error).split())}", USAGE) from error
+        raise Failed(
+            f"--query {query!r} is no JMESPath ({' '.join(str(error).split())}). How it is written:"
+            " https://jmespath.org",
+            USAGE,
+        ) from error
 
 
 def _found(query: str, data: object) -> Any:  # noqa: ANN401 - as above

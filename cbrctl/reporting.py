@@ -2,9 +2,8 @@
 
 from typing import Final
 
-import click
-
 from cbrctl import index
+from cbrctl.grouping import Group
 from cbrctl.verbs import command
 
 _REPORTS: Final = {
@@ -13,7 +12,7 @@ _REPORTS: Final = {
     "unprotected": "ProtectionService/ListUnprotectedResources",
     "expiring": "ProtectionService/ListExpiringBackups",
 }
-report: Final = click.Group(
+report: Final = Group(
     "report",
     commands={name: command(name, index.verb(*index.place(rpc))) for name, rpc in _REPORTS.items()},
     help="Report what is protected, and what is not, over all projects of the tenant.",

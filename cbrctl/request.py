@@ -70,9 +70,17 @@ def from_file(path: str, message: str) -> dict[str, Any]:
         text = sys.stdin.read() if path == "-" else Path(path).read_text("utf-8")
         found = yaml.load(text, Loader)  # noqa: S506 - a SafeLoader
     except OSError as error:
-        raise Failed(f"{path} cannot be read: {error.strerror}", USAGE) from error
+        raise Failed(
+            f"{path} cannot be read: {error.strerror}. Name a file with -f, or - for standard"
+            " input.",
+            USAGE,
+        ) from error
+    except UnicodeError as error:
+        raise Failed(f"{path} is no text in UTF-8: write the request in YAML.", USAGE) from error
     except (yaml.YAMLError, ValueError) as error:
-        raise Failed(f"{path} is not YAML: {' '.join(str(error).split())}", USAGE) from error
+        mark, problem = (getattr(error, name, None) for name in ("problem_mark", "problem"))
+        place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise Failed(f"{path} is not YAML{place}: {problem or error}", USAGE) from error
     if not isinstance(found, dict):
         raise Failed(f"{path} must hold the fields of one request, as `name: value`.", USAGE)
     return _read(found, message, f"{path} cannot be sent:")

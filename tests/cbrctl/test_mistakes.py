@@ -3,6 +3,7 @@ program.
 """
 
 import socket
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import grpc
@@ -30,6 +31,7 @@ def tls(tmp_path_factory):
     (folder / "ca.pem").write_bytes(ours.pem)
     (folder / "key.pem").write_bytes(server.key_pem)
     (folder / "none.pem").write_text("nothing")
+    (folder / "tab.yaml").write_text("vault:\n\tname: a\n")
     (folder / "cut.pem").write_bytes(ours.pem.replace(b"MII", b"M!!"))
     (folder / "locked.pem").write_bytes(server.key_pem.replace(b" PRIVATE", b" ENCRYPTED PRIVATE"))
     serving = grpc.server(ThreadPoolExecutor(1))
@@ -176,7 +178,23 @@ AT_A_TERMINAL = {
     "unknown word": case(
         ("vaults", "list", "--status", "well"), 2, "'well' must be one of available"
     ),
-    "unknown command": case(("vaults", "lst"), 2, "No such command 'lst'", "--help"),
+    "unknown command": case(
+        ("vaults", "lst"), 2, "No such command 'lst'", "Do you mean list", "--help"
+    ),
+    "one object": case(("vault", "list"), 2, "Do you mean vaults"),
+    "words the other way round": case(("list", "vaults"), 2, "Do you mean cbrctl vaults list?"),
+    "a short way without its verb": case(("backup", "first"), 2, "There is: now."),
+    "a report that there is not": case(("report", "costs"), 2, "There is: expiring, protection"),
+    "a verb of no context": case(("config", "add"), 2, "There is: delete, list, set, use."),
+    "a header for a key": case(LIST, 2, "begins with 'Bearer'. Leave", CBR_API_KEY="Bearer k"),
+    "neither yes nor no": case(LIST, 2, "Set it to 1 for plain text", CBR_PLAINTEXT="maybe"),
+    "no query": case((*LIST, "--query", "a b"), 2, "is no JMESPath", "https://jmespath.org"),
+    "no file of a request": case(("vaults", "create", "-f", "/"), 2, "Name a file with -f"),
+    "no text": case(("vaults", "create", "-f", sys.executable), 2, "is no text in UTF-8"),
+    "no YAML": case(("vaults", "create", "-f", "{tab}"), 2, "is not YAML, line 2, column 1:"),
+    "a pair that is no tag": case(
+        (*CREATE, *BILLING, "--tags", "env=test"), 2, "no such field; there is: key, value"
+    ),
 }
 
 
