@@ -23,12 +23,16 @@ from gateway.state.opening import open_shared
 from gateway.state.owner import Owner
 from gateway.state.settings import StoreSettings
 
+BEGIN: Final = b"begin"
 LISTENING: Final = b"listening"
 """What an owner tells its parent once it can be asked; anything else is why it cannot."""
 
 
 class Order(msgspec.Struct, frozen=True):
-    """What the parent tells an owner at its start. `log`: the settings of logs, as JSON."""
+    """What the parent tells an owner at its start. `log`: the settings of logs, as JSON.
+
+    `waits`: it stands by until the parent says `BEGIN`.
+    """
 
     path: str
     timeout_s: float
@@ -37,6 +41,7 @@ class Order(msgspec.Struct, frozen=True):
     parent: int
     follows: bool
     log: str
+    waits: bool = False
 
 
 async def own(order: Order) -> None:
@@ -44,10 +49,15 @@ async def own(order: Order) -> None:
     settings = StoreSettings(
         path=Path(order.path), timeout_s=order.timeout_s, replay_ttl_s=order.replay_ttl_s
     )
-    parent = Frames(lambda _link, _frame: None)
+    begun = asyncio.Event()
+    parent = Frames(lambda _link, _frame: begun.set(), lambda _link: begun.set())
     await asyncio.get_running_loop().create_unix_connection(
         lambda: parent, sock=socket.socket(fileno=order.parent)
     )
+    if order.waits:
+        await begun.wait()
+        if parent.lost.is_set():
+            return
     try:
         async with open_shared(settings, SystemClock(), follows=order.follows) as store:
             owner = Owner(store)

@@ -8,15 +8,18 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
+from msgspec import Struct
 
 from gateway.config import Config
 from gateway.frames import Frames
-from gateway.state.owner_process import LISTENING, Order
+from gateway.state.owner_process import BEGIN, LISTENING, Order
 from gateway.state.settings import MEMORY
 from gateway.workers.child import Ended, Keeper, NotStarted, end_of, started
 
 _MODULE: Final = "gateway.state.owner_process"
 _END_S: Final = 10.0
+_SPARE_S: Final = 2.0
+"""Between two looks for it; a start of the gateway has the processors for itself until then."""
 _MODE: Final = 0o600
 
 
@@ -40,6 +43,25 @@ def bound(path: Path) -> socket.socket:
     return listener
 
 
+class _Process(Struct, frozen=True):
+    """An owner, or one that stands by, and the connection to it."""
+
+    process: asyncio.subprocess.Process
+    link: Frames
+
+    async def left(self) -> None:
+        """Has it end by itself."""
+        self.link.close()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_END_S):
+                await self.process.wait()
+        self.kill()
+
+    def kill(self) -> None:
+        if self.process.returncode is None:
+            self.process.kill()
+
+
 class StoreOwner:
     """`socket`: where it is asked. `folder`: of this gateway alone."""
 
@@ -51,6 +73,8 @@ class StoreOwner:
         self._follows = False
         self._problem = ""
         self._parent: Frames | None = None
+        self._spare: _Process | None = None
+        """It has loaded its code, which takes long on a busy machine, and waits for its turn."""
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator["asyncio.Task[None]"]:
@@ -58,10 +82,15 @@ class StoreOwner:
         with bound(self.socket) as listener:
             listener.listen()
             keeping = asyncio.create_task(self.keeper.run(lambda: self._once(listener)))
+            standing_by = asyncio.create_task(self._keep_spare(listener))
             try:
                 yield keeping
             finally:
                 self.keeper.ending = True
+                standing_by.cancel()
+                await asyncio.gather(standing_by, return_exceptions=True)
+                if (spare := self._take_spare()) is not None:
+                    await spare.left()
                 # It ends by itself once nobody asks it any more.
                 if self._parent is not None:
                     self._parent.close()
@@ -70,29 +99,46 @@ class StoreOwner:
                 await asyncio.gather(keeping, return_exceptions=True)
 
     async def _once(self, listener: socket.socket) -> Ended:
-        mine, theirs = socket.socketpair()
-        with theirs:
-            order = msgspec.json.encode(self._order(listener, theirs)).decode()
-            descriptors = (listener.fileno(), theirs.fileno())
-            process = await started(_MODULE, order, descriptors)
-        self._parent = link = Frames(lambda _link, frame: self._hear(frame))
         self.listening.clear()
         self._problem = ""
+        if (one := self._take_spare()) is not None:
+            one.link.send(BEGIN)
+        else:
+            one = await self._started(listener, waits=False)
+        self._parent = one.link
         try:
-            loop = asyncio.get_running_loop()
-            await loop.create_unix_connection(lambda: link, sock=mine)
-            await process.wait()
+            await one.process.wait()
             # What it said last has come by then.
-            await link.lost.wait()
+            await one.link.lost.wait()
         finally:
-            link.close()
-            if process.returncode is None:
-                process.kill()
+            one.link.close()
+            one.kill()
         worked = self.listening.is_set()
         self._follows = self._follows or worked
-        how = end_of(process)
+        how = end_of(one.process)
         unsaid = f"the owner of the store has ended before it answered: {how}; see the lines above"
         return Ended(how, None if worked else self._problem or unsaid)
+
+    async def _started(self, listener: socket.socket, *, waits: bool) -> _Process:
+        mine, theirs = socket.socketpair()
+        with theirs:
+            order = msgspec.json.encode(self._order(listener, theirs, waits=waits)).decode()
+            process = await started(_MODULE, order, (listener.fileno(), theirs.fileno()))
+        link = Frames(lambda _link, frame: self._hear(frame))
+        await asyncio.get_running_loop().create_unix_connection(lambda: link, sock=mine)
+        return _Process(process, link)
+
+    async def _keep_spare(self, listener: socket.socket) -> None:
+        """Has one stand by while there is an owner that answers."""
+        while True:
+            await self.listening.wait()
+            await asyncio.sleep(_SPARE_S)
+            if self._spare is None or self._spare.process.returncode is not None:
+                self._spare = await self._started(listener, waits=True)
+
+    def _take_spare(self) -> _Process | None:
+        spare, self._spare = self._spare, None
+        return spare if spare is not None and spare.process.returncode is None else None
 
     def _hear(self, frame: bytes) -> None:
         if frame == LISTENING:
@@ -100,7 +146,7 @@ class StoreOwner:
         else:
             self._problem = frame.decode()
 
-    def _order(self, listener: socket.socket, parent: socket.socket) -> Order:
+    def _order(self, listener: socket.socket, parent: socket.socket, *, waits: bool) -> Order:
         state = self._config.state
         # What is to be kept in memory goes with the folder, so that nothing is lost with an owner.
         path = self._folder / "state.db" if state.path == MEMORY else state.path
@@ -110,6 +156,7 @@ class StoreOwner:
             replay_ttl_s=state.replay_ttl_s,
             listener=listener.fileno(),
             parent=parent.fileno(),
-            follows=self._follows,
+            follows=self._follows or waits,
             log=self._config.log.model_dump_json(),
+            waits=waits,
         )
