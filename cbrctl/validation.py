@@ -27,7 +27,7 @@ def losses(validation: Mapping[str, Any]) -> Iterator[str]:
     for loss in validation.get("losses", ()):
         kind = loss["kind"]
         many = "policies" if kind == "policy" else f"{kind}s"
-        told = "would work on it no more" if kind == "policy" else "go with it"
+        told = "would work on it no more" if kind == "policy" else "would go with it"
         if loss["withheld"]:
             yield f"{many} {told}; how many, your permissions do not let you see"
         elif loss["unknown"]:

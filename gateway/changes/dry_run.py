@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from cbrgateway.v1 import errors_pb2, options_pb2, task_pb2, types_pb2
 from google.protobuf.message import Message
+from google.rpc import code_pb2
 from msgspec import Struct
 
 from gateway.changes.change import Change
@@ -168,7 +169,12 @@ def _use(key: str, amount: int, applied: Applied, asked: Asked) -> types_pb2.Lim
 async def _check(change: Change, reads: ProjectReads) -> None:
     """Raises what CBR would answer, as far as the objects show it."""
     refused = change.binding.traits.refused
-    found = await refused(change.request, reads) if refused is not None else None
+    try:
+        found = await refused(change.request, reads) if refused is not None else None
+    except GatewayError as missing:
+        if missing.code == code_pb2.NOT_FOUND and missing.resource is not None:
+            missing.message = f"{missing.resource.name}: {missing.message}"
+        raise
     if found is not None:
         error = UpstreamError(400, found.code, found.parameter)
         told = end_errors.refused(change.binding, change.request, error, UpstreamFacts())

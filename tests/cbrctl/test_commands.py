@@ -130,7 +130,7 @@ def test_a_dry_run_tells_what_would_be_done_and_changes_nothing(ctl, ok, vault):
     tried = ctl("vaults", "delete", vault, "--force", "--dry-run")
     assert (tried.exit_code, "Nothing was changed" in tried.stderr) == (0, True)
     assert "would send DELETE /v3/" in tried.stdout
-    assert "1 backup go with it" in tried.stdout
+    assert "1 backup would go with it" in tried.stdout
     whole = json.loads(ok("backup", "now", vault, "--dry-run", "-o", "json"))
     assert whole["validation"]["upstream_request"]["verb"] == "POST"
     assert len(rows(ok("backups", "list", "--vault-id", vault))) == 1

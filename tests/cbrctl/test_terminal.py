@@ -107,7 +107,7 @@ def test_it_asks_before_it_destroys_and_says_what(terminal, ok, vault):
     assert "Deletes a vault with all its backups." in asked.shown
     assert f"vault {vault}" in asked.shown
     assert "name shown" in asked.shown
-    assert "1 backup go with it, the newest from 20" in asked.shown
+    assert "1 backup would go with it, the newest from 20" in asked.shown
     asked.type("n\n")
     assert (asked.ended(), "Nothing was done." in asked.shown) == (1, True)
     ok("vaults", "get", vault)

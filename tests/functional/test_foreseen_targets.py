@@ -324,6 +324,9 @@ async def test_the_one_of_many_that_is_refused_is_named(world, payments):
     rpc, wish = await one_of_two_unprotectable(payments, world)
     told = await check_foreseen(world, payments, rpc, wish)
     assert wish["resources"][1]["id"] in told.message
+    wish["resources"][1]["id"] = STRANGE
+    told = await check_foreseen(world, payments, rpc, wish)
+    assert STRANGE in told.message
 
 
 async def test_a_resource_that_takes_other_disks_in_its_vault_is_sound(world, payments):
