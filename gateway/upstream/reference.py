@@ -35,6 +35,7 @@ _PAGING: Final[Mapping[int, tuple[str, str]]] = {
     options_pb2.PAGING_OFFSET_IN_BODY: ("body limit", "body offset"),
 }
 _NOT_SENT: Final = "not sent"
+_MADE: Final = "made here"
 _OF_THIS: Final = re.compile(r"\bthis\.([a-z0-9_]+(?:\.[a-z0-9_]+)*)")
 _WORD: Final = re.compile(r"[A-Z][A-Z_]{3,}")
 
@@ -108,16 +109,17 @@ def _name(file: FileDescriptorProto, path: Sequence[int]) -> str:
 def request_fields(binding: Binding, comments: Mapping[str, str]) -> Iterator[FieldReference]:
     """The request's fields, each followed by those inside it."""
     size, token = _PAGING.get(binding.paging, (_NOT_SENT, _NOT_SENT))
-    places = {"request_id": _NOT_SENT, "page_size": size, "page_token": token}
+    places = {"page_size": size, "page_token": token}
     places |= {segment.variable: f"path {{{segment.key}}}" for segment in binding.segments}
-    kind = "body" if binding.method in IN_BODY else "query"
+    in_body = "body" if binding.method in IN_BODY else "query"
+    kind = in_body if binding.operation else _NOT_SENT
     yield from _fields(binding.descriptor.input_type, comments, places, kind, 0)
 
 
 def response_fields(binding: Binding, comments: Mapping[str, str]) -> Iterator[FieldReference]:
     """The answer's fields, each followed by those inside it."""
-    places = {"next_page_token": "made here", "extra_fields": "keys without a field"}
-    yield from _fields(binding.descriptor.output_type, comments, places, "answer", 0)
+    kind = "answer" if binding.operation else _MADE
+    yield from _fields(binding.descriptor.output_type, comments, {}, kind, 0)
 
 
 def _fields(
@@ -127,10 +129,9 @@ def _fields(
     prefix: str,
     depth: int,
 ) -> Iterator[FieldReference]:
+    answered = prefix.startswith(("answer", _MADE))
     for fd in descriptor.fields:
-        separator = "." if depth else " "
-        place = places.get(fd.name) or f"{prefix}{separator}{codec.json_key(fd)}"
-        answered = prefix.startswith("answer")
+        place = places.get(fd.name) or _place(fd, prefix, depth, answered=answered)
         rules = tuple(_forms(fd)) if answered else (*_rules(fd), *_forms(fd))
         yield FieldReference(
             fd.name,
@@ -148,8 +149,20 @@ def _fields(
             and not codec.is_map(fd)
             and depth < _MAX_NESTING
         ):
-            here = {"extra_fields": "keys without a field"} if answered else {}
-            yield from _fields(inside, comments, here, place, depth + 1)
+            yield from _fields(inside, comments, {}, place, depth + 1)
+
+
+def _place(fd: FieldDescriptor, prefix: str, depth: int, *, answered: bool) -> str:
+    """Where a field goes to, or comes from, that nothing else tells of. `prefix`: of what holds
+    it.
+    """
+    if prefix in {_NOT_SENT, _MADE}:
+        return prefix
+    if fd.name == codec.EXTRA:
+        return "keys without a field"
+    if fd.name in codec.GATEWAY_FIELDS:
+        return _MADE if answered else _NOT_SENT
+    return f"{prefix}{'.' if depth else ' '}{codec.json_key(fd)}"
 
 
 _SCALARS: Final = {

@@ -248,6 +248,22 @@ def test_explain_tells_where_each_field_goes() -> None:
     assert "  ids: list of string -> query id\n" in listing
 
 
+def test_explain_says_of_no_field_of_the_gateway_that_cbr_has_it() -> None:
+    """Of those that the messages of CBR have beside CBR's own, and of RPCs that ask CBR nothing."""
+    request, _, answer = run("explain", "DeleteVault").stdout.partition("\nAnswer\n")
+    for name in ("request_id: string", "validate_only: bool", "force: bool", "etag: string"):
+        assert f"  {name} -> not sent\n" in request
+    assert "  submission: Submission -> made here\n" in answer
+    assert "    id: string -> made here\n" in answer
+    listing = run("explain", "ListVaults").stdout
+    assert "  filter: string -> not sent\n" in listing
+    assert "    etag: string -> made here\n" in listing
+    assert "    extra_fields: Struct -> keys without a field\n" in listing
+    summary = run("explain", "GetProtectionSummary").stdout
+    assert " -> query" not in summary
+    assert " -> answer" not in summary
+
+
 def test_explain_tells_the_rules_of_requests_only() -> None:
     request, _, answer = run("explain", "CreateVaultTag").stdout.partition("\nAnswer\n")
     assert "string.max_len: 36" in request
