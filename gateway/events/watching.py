@@ -61,5 +61,5 @@ class EventHandlers(Struct, frozen=True):
             since=self.positions.read(token, owner) if token else None,
             include_kept=request.include_kept,
             fails_on_gap=request.gap_policy == task_pb2.GAP_POLICY_FAIL,
-            hidden=call.principal.grant.hidden,
+            hidden=call.hidden,
         )

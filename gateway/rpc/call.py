@@ -44,6 +44,8 @@ class Call:
     """Whose limits count."""
     scope: str = field(init=False)
     """Names the tenant and project, for page tokens."""
+    hidden: frozenset[str] = field(init=False)
+    """Kinds of objects of which the caller is told no more than that there are some."""
     place: str = ""
     """The tenant that holds a place for it among the calls that are carried out; empty: none."""
     slots: ConcurrencySlots | None = None

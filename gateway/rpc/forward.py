@@ -74,7 +74,7 @@ class Forward(Struct, frozen=True):
             trace_id=call.trace_id,
             observers=call.observers,
             guards=call.principal.tenant.guards,
-            hidden=call.principal.grant.hidden,
+            hidden=call.hidden,
             losses=call.losses,
             instead=partial(self._nothing, call, request, account) if nothing_left else None,
         )

@@ -248,6 +248,7 @@ async def identified(call: Call, context: Context) -> None:
         seat.allowed.add(call.binding.rpc)
     call.project, call.account = seat.project, seat.account
     call.quota_scope, call.scope = seat.quota_scope, seat.page_scope
+    call.hidden = seat.hidden
 
 
 async def identified_again(call: Call, snapshot: Snapshot, context: Context) -> float:

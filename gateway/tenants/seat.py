@@ -14,13 +14,15 @@ from gateway.upstream.account import Account
 
 class Seat(Struct, frozen=True):
     """`quota_scope`: whose limits count. `page_scope`: names the tenant and project, for page
-    tokens. `allowed`: the RPCs that were found to be allowed, and there in the project's cloud.
+    tokens. `hidden`: kinds of objects that the caller may not list. `allowed`: the RPCs that were
+    found to be allowed, and there in the project's cloud.
     """
 
     project: Project
     account: Account
     quota_scope: Scope
     page_scope: str
+    hidden: frozenset[str]
     allowed: set[str] = field(default_factory=set)
 
     @classmethod
@@ -28,4 +30,4 @@ class Seat(Struct, frozen=True):
         tenant = principal.tenant.id
         who = f"{tenant}/{principal.id}"
         scope = Scope(project.credential, tenant, project.key, who)
-        return cls(project, account, scope, f"{tenant}/{project.id}")
+        return cls(project, account, scope, f"{tenant}/{project.id}", principal.grant.hidden)

@@ -1,6 +1,6 @@
 """What TaskService answers by itself: the submissions that the gateway keeps."""
 
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator
 
 from cbrgateway.v1 import task_pb2
 from google.protobuf.message import Message
@@ -28,7 +28,7 @@ class TaskHandlers(Struct, frozen=True):
     async def get_submission(self, call: Call, request: task_pb2.GetSubmissionRequest) -> Message:
         scope = call.quota_scope
         found = await self.submissions.get(request.submission_id, scope.tenant, scope.project)
-        return task_pb2.GetSubmissionResponse(submission=as_told(found, _hidden(call)))
+        return task_pb2.GetSubmissionResponse(submission=as_told(found, call.hidden))
 
     @handles(task_pb2.ListSubmissionsRequest)
     async def list_submissions(
@@ -56,9 +56,4 @@ class TaskHandlers(Struct, frozen=True):
                 and request.request_id in {"", row.request_id}
                 and request.rpc in {"", row.rpc}
             ):
-                yield position, as_told(row, _hidden(call))
-
-
-def _hidden(call: Call) -> Collection[str]:
-    assert call.principal is not None
-    return call.principal.grant.hidden
+                yield position, as_told(row, call.hidden)

@@ -62,7 +62,7 @@ class WatchHandlers(Struct, frozen=True):
             ),
             status_of=lambda error: to_status(error, call.id),
         )
-        with hub.joined(project, call.scope, wanted, _hidden(call)) as (subscription, queue):
+        with hub.joined(project, call.scope, wanted, call.hidden) as (subscription, queue):
             watch = Watch(hub, subscription, queue, terms)
             await self._look_up(call, subscription)
             await watch.run()
@@ -79,7 +79,7 @@ class WatchHandlers(Struct, frozen=True):
         )
         limit_s = _seconds(request.timeout) if request.HasField("timeout") else _WAIT_S
         until = min(call.started + limit_s, ends_at(call.started, call.time_left_s))
-        joined = self.hub.joined(_project(call), call.scope, wanted, _hidden(call))
+        joined = self.hub.joined(_project(call), call.scope, wanted, call.hidden)
         with joined as (subscription, queue):
             missing = await self._look_up(call, subscription)
             if missing is not None:
@@ -110,11 +110,6 @@ class WatchHandlers(Struct, frozen=True):
 def _project(call: Call) -> str:
     assert call.project is not None
     return call.project.key
-
-
-def _hidden(call: Call) -> frozenset[str]:
-    assert call.principal is not None
-    return call.principal.grant.hidden
 
 
 def _seconds(duration: Duration) -> float:
