@@ -30,7 +30,7 @@ class CallFactory:
         self.breakers = breakers
         self.budgets = Budgets()
         self.meter = meter
-        self._fits = PageFits(clock)
+        self.fits = PageFits(clock)
         self._remote_clocks: dict[str, RemoteClock] = {}
         self._routes: dict[tuple[str, str, str], Route] = {}
 
@@ -76,7 +76,7 @@ class CallFactory:
 
     def page_fit(self, binding: Binding, account: Account) -> Fit:
         """How many rows of a list are asked for at once."""
-        return self._fits.of(account.endpoint, account.project_id, binding.operation)
+        return self.fits.of(account.endpoint, account.project_id, binding.operation)
 
     def remote_clock(self, endpoint: str) -> RemoteClock:
         """CBR's time at an endpoint."""

@@ -1,4 +1,5 @@
-"""How many rows of a list fit into one answer of CBR, as it was found out.
+"""What was found out about CBR's answers to a list: how many rows fit into one, and what its count
+counts.
 
 Rows may be so large that a page of them is over what an answer may be. Then fewer are asked for at
 once; what fitted is asked for in the next pages, too, instead of being found out by each of them.
@@ -7,7 +8,7 @@ once; what fitted is asked for in the next pages, too, instead of being found ou
 from collections import OrderedDict
 from typing import Final
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from gateway.clock import Clock
 
@@ -16,11 +17,20 @@ _KEPT_S: Final = 600.0
 _MAX_LISTS: Final = 1000
 
 
+class Count(Struct):
+    """Of one operation of a cloud. `of_list`: its count was more than the rows of its window, so
+    that it is not that of the page; or nothing would show it.
+    """
+
+    of_list: bool = False
+
+
 class Fit(Struct):
     """Of one list. `most`: None as long as nothing was too large."""
 
     most: int | None = None
     since: float = 0.0
+    count: Count = field(default_factory=Count)
 
     def too_many(self, rows: int) -> None:
         self.most = min(self.most or rows, max(rows // 2, 1))
@@ -32,13 +42,15 @@ class PageFits:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._fits: OrderedDict[tuple[str, ...], Fit] = OrderedDict()
+        self._counts: dict[tuple[str, str], Count] = {}
 
-    def of(self, *names: str) -> Fit:
-        """Of the list that these name."""
-        now = self._clock.monotonic()
+    def of(self, endpoint: str, project: str, operation: str) -> Fit:
+        """Of a project's list."""
+        now, names = self._clock.monotonic(), (endpoint, project, operation)
         fit = self._fits.pop(names, None)
         if fit is None or now - fit.since > _KEPT_S:
-            fit = Fit(since=now)
+            count = self._counts.setdefault((endpoint, operation), Count())
+            fit = Fit(since=now, count=count)
         self._fits[names] = fit
         while len(self._fits) > _MAX_LISTS:
             self._fits.popitem(last=False)

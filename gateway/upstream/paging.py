@@ -66,7 +66,7 @@ class Page(Struct, frozen=True):
         if self.binding.paging == options_pb2.PAGING_SLICED:
             return await self.sifted(read, None, on_bad_row)
         reader = _Reader(self.binding, read, self.fit, on_bad_row)
-        found = await step(_source(self.binding, reader), self.place, self.size)
+        found = await step(_source(self.binding, reader, self.fit), self.place, self.size)
         json_bytes = received()
         fits = json_bytes is not None and json_bytes * _MOST_PER_BYTE <= _MAX_BYTES
         return self._filled(reader.last, found, found.total, fits=fits)
@@ -206,7 +206,7 @@ class _Reader:
         shown = await self({}) if self._binding.paging == options_pb2.PAGING_SLICED else None
         if shown and (shown.total or 0) <= len(shown.rows):
             return list(shown.rows)
-        return await everything(_source(self._binding, self))
+        return await everything(_source(self._binding, self, self._fit))
 
     async def __call__(self, ask: dict[str, int | str]) -> Window:
         bad: list[UnreadableRow] = []
@@ -221,7 +221,10 @@ class _Reader:
             and response.HasField("total_size")
             and response.total_size >= 0
         )
-        return Window(rows, response.total_size if counted else None, limit)
+        total = response.total_size if counted else None
+        if total is not None and total > len(rows):
+            self._fit.count.of_list = True
+        return Window(rows, total, limit)
 
     async def _window(
         self, ask: dict[str, int | str], on_bad_row: OnBadRow
@@ -250,10 +253,10 @@ class _Reader:
                 self._fit.too_many(limit)
 
 
-def _source(binding: Binding, read: _Reader) -> Source:
+def _source(binding: Binding, read: _Reader, fit: Fit) -> Source:
     ways = len(WAYS) if binding.paging == options_pb2.PAGING_MARKER else len(WAYS) - 1
     usual = max_size(binding)
-    return Source(read, ways, usual, most=binding.max_rows or _MOST)
+    return Source(read, ways, usual, most=binding.max_rows or _MOST, count=fit.count)
 
 
 def max_size(binding: Binding) -> int:

@@ -36,6 +36,8 @@ from gateway.upstream.windows import NO_WINDOW, Longest, LostError, Reader, Seen
 
 _MAX_WINDOWS: Final = 8
 """Read for one step at most; each but the last shows nothing new."""
+_SMALLEST_CAP: Final = 10
+"""No cloud is known to answer fewer rows than it was asked for, because of a bound below this."""
 _OTHER_BOUNDS: Final = 7
 """Rows less than at most, so that a window does not end where others did."""
 _ROUNDS: Final = 2
@@ -189,7 +191,7 @@ async def _advance(source: Source, place: Place, size: int, *, sure: bool = True
         if not seen.rows and seen.window.total:
             # No rows, and a count of them: one of both is wrong.
             raise LostError
-        return _cut(reader, seen, 0, size, ended=not seen.rows or seen.counted_to_end())
+        return _cut(reader, seen, 0, size, ended=not seen.rows or await _ends(source, seen))
     seen, best = await reader.read(way.back(place.cursor)), -1
     for _ in range(_MAX_WINDOWS):
         hit = trail.newest_in(seen.rows, way.index(seen.at, place.cursor))
@@ -201,7 +203,7 @@ async def _advance(source: Source, place: Place, size: int, *, sure: bool = True
         ):
             raise LostError
         closer, more = way.closer(seen.at, hit.index), len(seen.rows) - hit.index - 1
-        ended = seen.counted_to_end(expected=hit.expected)
+        ended = await _ends(source, seen, expected=hit.expected)
         if ended or more >= size or (more and (hit.expected or closer is None)):
             return _cut(reader, seen, hit.index + 1, size, ended=ended)
         last = not more and (seen.reaches_end or closer is None)
@@ -216,6 +218,35 @@ async def _advance(source: Source, place: Place, size: int, *, sure: bool = True
             return await _joined(reader, trail, seen, after, size)
         best = hit.number
     raise LostError
+
+
+async def _ends(source: Source, seen: Seen, *, expected: bool = False) -> bool:
+    """Whether nothing follows behind a window by CBR's count. `expected`: as there."""
+    return seen.counted_to_end(expected=expected) and (
+        source.count.of_list or seen.at != WAYS[seen.way].start or await _is_whole(source, seen)
+    )
+
+
+async def _is_whole(source: Source, first: Seen) -> bool:
+    """Whether a window at the start, in which as many rows stand as are counted, is a whole list.
+
+    Where the count may be that of the page, and the page one that CBR cut shorter than was asked
+    for, the next row or page tells: once, if the count of that is one of the whole list.
+    """
+    if len(first.rows) < _SMALLEST_CAP:
+        return True
+    for offset in (1, 2):
+        try:
+            after = await Reader(source, BY_ROW, first.limit).read(offset)
+        except LostError:
+            return True
+        if not after.rows or not first.same_end(after):
+            return not after.rows
+        if len(after.rows) < len(first.rows):
+            return True
+    # The offset is not heeded, so that nothing else can be found.
+    source.count.of_list = True
+    return True
 
 
 def _adds_nothing(after: Seen, trail: Trail) -> bool:
@@ -318,7 +349,7 @@ async def _from_one_window(source: Source, place: Place, size: int) -> Step:
     """
     reader = Reader(source, BY_ROW, source.most)
     seen = await reader.read(WAYS[BY_ROW].start)
-    whole = seen.counted_to_end()
+    whole = await _ends(source, seen)
     hit = place.trail.newest_in(seen.rows, place.trail.shown - 1, whole=whole)
     first = hit.index + 1 if hit else 0
     if not whole and (hit is None or first == len(seen.rows)):

@@ -4,9 +4,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from google.rpc import code_pb2
-from msgspec import Struct
+from msgspec import Struct, field
 
 from gateway.errors import GatewayError
+from gateway.upstream.page_fits import Count
 from gateway.upstream.rows import Row, row_id
 from gateway.upstream.ways import OVERLAP, WAYS, Cursor
 
@@ -32,13 +33,14 @@ class Source(Struct, frozen=True):
     """A list of CBR.
 
     `ways`: how many of WAYS it may have. `usual` rows are read at once where nobody says how many,
-    and never more than `most`.
+    and never more than `most`. `count`: what is known of its count.
     """
 
     read: Read
     ways: int
     usual: int
     most: int
+    count: Count = field(default_factory=lambda: Count(of_list=True))
 
 
 class Longest(Struct, frozen=True):

@@ -23,6 +23,7 @@ from gateway.clock import SystemClock
 from gateway.operations import load_catalog
 from gateway.upstream.breakers import Breakers
 from gateway.upstream.budget import Budgets
+from gateway.upstream.page_fits import PageFits
 from tests.harness import World, config_for
 
 CATALOG = load_catalog()
@@ -198,9 +199,12 @@ def order(world: World, kind: str, rpc: str | None = None, *, on: str = "", **pa
 
 
 def forget(app: App) -> None:
-    """Breakers and budgets as after a restart, so that tests can share a gateway."""
+    """Breakers, budgets and what is known of lists as after a restart, so that tests can share a
+    gateway.
+    """
     app.client.factory.breakers = Breakers(SystemClock(), random.random)
     app.client.factory.budgets = Budgets()
+    app.client.factory.fits = PageFits(SystemClock())
 
 
 async def told(call: Callable[[], Awaitable[Failure]]) -> Failure:

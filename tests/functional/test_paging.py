@@ -13,7 +13,7 @@ from gateway.upstream import paging
 from gateway.upstream.rows import row_id
 from tests.fakes import SteppedClock
 from tests.functional import stage
-from tests.functional.calls import BINDINGS, arrived, caller
+from tests.functional.calls import BINDINGS, arrived, caller, forget
 
 ROWS = 23
 
@@ -242,6 +242,7 @@ MODES = {
     "a marker alone": Paging(offset="ignored"),
     "few rows at once": Paging(cap=10, marker="ignored"),
     "short pages": Paging(short=True, marker="ignored", count="none"),
+    "few rows at once, which are counted": Paging(cap=10, marker="ignored", count="page"),
     "a count of the page": Paging(count="page", marker="ignored"),
     "no count, and an offset that counts pages": Paging(
         count="none", offset="pages", marker="ignored"
@@ -254,6 +255,7 @@ async def test_120_of_120_servers_are_listed(world, payments, mode):
     shelf = await protectables(payments, world)
     order = shelf.fill(120)
     world.emulator.state.world.paging = MODES[mode]
+    forget(world.app)
     for size in (50, 7):
         assert joined(await walk(payments, shelf, size)) == order
 

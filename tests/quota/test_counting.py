@@ -13,6 +13,7 @@ from cbrgateway.v1 import errors_pb2, quota_pb2, vault_pb2
 from cbrgateway.v1.quota_pb2_grpc import QuotaServiceStub
 from cbrgateway.v1.vault_pb2_grpc import VaultServiceStub
 
+from emulator.paging import Paging
 from emulator.server import running_emulator
 from gateway.app import open_app
 from tests.functional.calls import until
@@ -86,6 +87,16 @@ async def test_a_project_that_cannot_be_counted_stops_its_own_growth_only(fault,
         assert DATABASES not in str(over.details)
         world.emulator.state.faults.remove()
         assert (await create(world, 6, "databases")).reason == "RESOURCE_COUNT_LIMIT"
+
+
+async def test_pages_that_are_cut_and_count_their_own_rows_hide_no_vault_from_a_limit(tmp_path):
+    async with running_emulator() as cloud:
+        async with again(cloud, tmp_path) as world:
+            assert {(await create(world, n)).reason for n in range(12)} == {"OK"}
+        cloud.state.world.paging = Paging(cap=10, count="page")
+        (tmp_path / "state.db").unlink()
+        async with again(cloud, tmp_path, limit("vaults", "tenant", 12)) as world:
+            assert (await create(world, 12)).reason == "RESOURCE_COUNT_LIMIT"
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from gateway.upstream.trail import NOTHING
 from tests.fakes import SteppedClock
 
 LISTS = [binding for binding in load_catalog() if binding.paging]
+PAGED = [each for each in LISTS if each.paging != options_pb2.PAGING_SLICED]
 ONE_OF_EACH_KIND = [
     next(binding for binding in LISTS if binding.rpc == rpc)
     for rpc in (
@@ -133,9 +134,10 @@ class Shelf:
         request, pages = self.binding.request_type(), []
         while not pages or request.page_token:
             request.page_size = next(sizes)
-            response = await paging.plan_page(
-                self.binding, request, tokens, "scope", self.fits.of("list")
-            ).fetch(self.read)
+            fit = self.fits.of("https://cbr", "project", "list")
+            response = await paging.plan_page(self.binding, request, tokens, "scope", fit).fetch(
+                self.read
+            )
             pages.append([self._mark_of(row) for row in getattr(response, self.rows_of.name)])
             assert len(pages[-1]) <= request.page_size
             request.page_token = response.next_page_token
@@ -265,9 +267,33 @@ def test_no_number_of_rows_is_special(binding):
     ],
 )
 def test_a_list_that_pages_as_the_manual_says_costs_no_call_more(rows, calls):
-    """A full page does not say whether it was the last one."""
+    """A full page does not say whether it was the last one.
+
+    Where that is all, the first list is read once more, to see what CBR counts.
+    """
     shelf = Shelf(ONE_OF_EACH_KIND[0], items(rows))
+    assert len(shelf.walk(50)) == calls
+    assert shelf.reads == calls + (10 <= rows < 50)
+    shelf.reads = 0
     assert len(shelf.walk(50)) == shelf.reads == calls
+
+
+@pytest.mark.parametrize("offset", ["rows", "pages", "pages_from_0"])
+@pytest.mark.parametrize("cap", [10, 46])
+@pytest.mark.parametrize("binding", PAGED, ids=rpc_of)
+def test_a_page_that_is_cut_and_counts_its_own_rows_ends_no_list(binding, cap, offset):
+    rules = Paging(offset=offset, marker="ignored", cap=cap, count="page")
+    for rows in (cap - 1, cap, cap + 1, 2 * cap, 2 * cap + 2, 120):
+        shelf = Shelf(binding, items(rows), rules)
+        for _ in range(2):
+            assert joined(shelf.walk(50)) == shelf.all() == list(range(rows))
+
+
+def test_where_nothing_shows_what_is_counted_it_is_looked_for_once():
+    rules = Paging(offset="ignored", marker="ignored", cap=10)
+    shelf = Shelf(ONE_OF_EACH_KIND[0], items(10), rules)
+    reads = [(len(shelf.walk(50)), shelf.reads) for _ in range(3)]
+    assert reads == [(1, 3), (1, 4), (1, 5)]
 
 
 def test_where_rows_are_not_counted_an_empty_window_confirms_the_end():
