@@ -191,7 +191,10 @@ async def _advance(source: Source, place: Place, size: int, *, sure: bool = True
         if not seen.rows and seen.window.total:
             # No rows, and a count of them: one of both is wrong.
             raise LostError
-        return _cut(reader, seen, 0, size, ended=not seen.rows or await _ends(source, seen))
+        ended = not seen.rows or (
+            seen.counted_to_end() and (source.count.of_list or await _is_whole(source, seen))
+        )
+        return _cut(reader, seen, 0, size, ended=ended)
     seen, best = await reader.read(way.back(place.cursor)), -1
     for _ in range(_MAX_WINDOWS):
         hit = trail.newest_in(seen.rows, way.index(seen.at, place.cursor))
@@ -203,7 +206,9 @@ async def _advance(source: Source, place: Place, size: int, *, sure: bool = True
         ):
             raise LostError
         closer, more = way.closer(seen.at, hit.index), len(seen.rows) - hit.index - 1
-        ended = await _ends(source, seen, expected=hit.expected)
+        ended = seen.counted_to_end(expected=hit.expected) and (
+            source.count.of_list or await _is_whole(source, seen)
+        )
         if ended or more >= size or (more and (hit.expected or closer is None)):
             return _cut(reader, seen, hit.index + 1, size, ended=ended)
         last = not more and (seen.reaches_end or closer is None)
@@ -220,20 +225,14 @@ async def _advance(source: Source, place: Place, size: int, *, sure: bool = True
     raise LostError
 
 
-async def _ends(source: Source, seen: Seen, *, expected: bool = False) -> bool:
-    """Whether nothing follows behind a window by CBR's count. `expected`: as there."""
-    return seen.counted_to_end(expected=expected) and (
-        source.count.of_list or seen.at != WAYS[seen.way].start or await _is_whole(source, seen)
-    )
-
-
 async def _is_whole(source: Source, first: Seen) -> bool:
-    """Whether a window at the start, in which as many rows stand as are counted, is a whole list.
+    """Whether a window in which as many rows stand as are counted is a whole list, if it is one at
+    the start.
 
     Where the count may be that of the page, and the page one that CBR cut shorter than was asked
     for, the next row or page tells: once, if the count of that is one of the whole list.
     """
-    if len(first.rows) < _SMALLEST_CAP:
+    if first.at != WAYS[first.way].start or len(first.rows) < _SMALLEST_CAP:
         return True
     for offset in (1, 2):
         try:
@@ -349,7 +348,7 @@ async def _from_one_window(source: Source, place: Place, size: int) -> Step:
     """
     reader = Reader(source, BY_ROW, source.most)
     seen = await reader.read(WAYS[BY_ROW].start)
-    whole = await _ends(source, seen)
+    whole = seen.counted_to_end() and (source.count.of_list or await _is_whole(source, seen))
     hit = place.trail.newest_in(seen.rows, place.trail.shown - 1, whole=whole)
     first = hit.index + 1 if hit else 0
     if not whole and (hit is None or first == len(seen.rows)):
