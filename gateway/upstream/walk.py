@@ -188,13 +188,8 @@ async def _advance(source: Source, place: Place, size: int, *, sure: bool = True
     reader = Reader(source, place.way, _limit(source, place, size), place.longest)
     if not trail.shown:
         seen = await reader.read(way.start)
-        if not seen.rows and seen.window.total:
-            # No rows, and a count of them: one of both is wrong.
-            raise LostError
-        ended = not seen.rows or (
-            seen.counted_to_end() and (source.count.of_list or await _is_whole(source, seen))
-        )
-        return _cut(reader, seen, 0, size, ended=ended)
+        whole = seen.counted_to_end() and (source.count.of_list or await _is_whole(source, seen))
+        return _first(reader, seen, size, whole=whole)
     seen, best = await reader.read(way.back(place.cursor)), -1
     for _ in range(_MAX_WINDOWS):
         hit = trail.newest_in(seen.rows, way.index(seen.at, place.cursor))
@@ -223,6 +218,13 @@ async def _advance(source: Source, place: Place, size: int, *, sure: bool = True
             return await _joined(reader, trail, seen, after, size)
         best = hit.number
     raise LostError
+
+
+def _first(reader: Reader, seen: Seen, size: int, *, whole: bool) -> Step:
+    """The first rows. Raises LostError where there is none, and a count of some."""
+    if not seen.rows and seen.window.total:
+        raise LostError
+    return _cut(reader, seen, 0, size, ended=whole or not seen.rows)
 
 
 async def _is_whole(source: Source, first: Seen) -> bool:
