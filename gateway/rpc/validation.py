@@ -26,10 +26,10 @@ from gateway.upstream.reference import (
 if TYPE_CHECKING:
     from google.protobuf.descriptor import Descriptor
 
-_UNSAID: Final = frozenset({"string.pattern", "string.prefix", "string.not_in", "int32.not_in"})
-"""Rules whose own text does not say what is accepted, such as a regular expression: the field's
-comment does.
-"""
+_UNSAID: Final = frozenset(
+    {"required", "string.pattern", "string.prefix", "string.not_in", "int32.not_in"}
+)
+"""Rules whose own text does not say what is accepted: the field's comment does."""
 _MAX_NAMES: Final = 10
 """How many of an enum's values an error names."""
 
@@ -105,7 +105,9 @@ def _violations(binding: Binding, found: protovalidate.Violation) -> list[Violat
     path = "".join(_element(e, first=i == 0) for i, e in enumerate(elements))
     names = [e.field_name or "" for e in elements]
     fd = _field(binding, names)
-    words = _description(fd, proto.rule_id) or _choice(binding, names) or proto.message
+    words = (
+        _description(fd, proto.rule_id, proto.message) or _choice(binding, names) or proto.message
+    )
     message = fd.message_type if fd is not None else binding.descriptor.input_type
     together = fields_together(message, proto.rule_id) if message is not None else ()
     paths = [f"{path}.{field}" if path else field for field in together] or [path]
@@ -135,19 +137,19 @@ def _choice(binding: Binding, names: Sequence[str]) -> str:
     return f"set one of {', '.join(each.name for each in message.oneofs_by_name[last].fields)}"
 
 
-def _description(fd: FieldDescriptor | None, rule_id: str) -> str:
-    """What is wrong, in words that help more than the rule's own; empty where there are none."""
+def _description(fd: FieldDescriptor | None, rule_id: str, own: str) -> str:
+    """What is wrong, in words that help more than the rule's `own`; empty where there are none."""
     if fd is None:
         return ""
     if names := allowed_values(fd):
         more = f" or {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else ""
         return f"must be {'one of ' if len(names) > 1 else ''}{', '.join(names[:_MAX_NAMES])}{more}"
     comment = _comments().get(fd.full_name, "")
-    if rule_id == "required":
-        return f"value is required: {comment}" if comment else ""
     if rule_id == "repeated.unique":
         return "must hold each value once"
-    return f"is not valid. {comment}" if comment and rule_id in _UNSAID else ""
+    # A regular expression helps nobody.
+    said = "is not valid" if rule_id == "string.pattern" else own
+    return f"{said}. {comment}" if comment and rule_id in _UNSAID else ""
 
 
 def _element(element: protovalidate.FieldPathElementPb, *, first: bool) -> str:
