@@ -7,6 +7,8 @@ import operator
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any, Final
 
+import structlog
+
 from gateway.state.counters import Refused
 from gateway.state.errors import StoreDown
 from gateway.state.operation import (
@@ -26,6 +28,8 @@ from gateway.state.operation import (
 from gateway.state.transitions import TRANSITIONS, Event
 from gateway.state.valkey_link import ValkeyLink
 from gateway.state.valkey_wire import VIEW_FIELDS, charges_json, shortages, view
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 _SWEEP_BATCH: Final = 200
 _READ_BATCH: Final = 200
@@ -82,7 +86,12 @@ class ValkeyOperations:
         state: bytes = await run(
             "settle", op_id, json.dumps(TRANSITIONS[event]), self._keep_ms, *outcome
         )
-        return State(state.decode())
+        try:
+            return State(state.decode())
+        except ValueError:
+            raise StoreDown(
+                f"operation {op_id} is in a state that this version does not know"
+            ) from None
 
     async def sweep(self) -> int:
         ended = 0
@@ -183,14 +192,27 @@ class ValkeyOperations:
         return Changes(await self._views(ids), f"{life_now.decode()} {newest.decode()}")
 
     async def _views(self, ids: Sequence[bytes]) -> list[OperationView]:
-        """In the same order, without those that are no longer kept."""
+        """In the same order, without those that are no longer kept.
+
+        Nor those that another version has written in a form that this one does not know: they stop
+        none of the others.
+        """
         views: list[OperationView] = []
         for start in range(0, len(ids), _READ_BATCH):
             names = [op_id.decode() for op_id in ids[start : start + _READ_BATCH]]
             rows = await self._link.read_hashes(
                 [f"operation:{name}" for name in names], VIEW_FIELDS
             )
-            views += [
-                view(name, row) for name, row in zip(names, rows, strict=True) if row[0] is not None
-            ]
+            for name, row in zip(names, rows, strict=True):
+                if row[0] is None:
+                    continue
+                try:
+                    views.append(view(name, row))
+                except (ValueError, TypeError) as error:
+                    log.error(  # noqa: TRY400 - says it all
+                        "an operation in the store is not understood and is passed over; was it"
+                        " written by another version?",
+                        op=name,
+                        error=repr(error),
+                    )
         return views

@@ -3,10 +3,21 @@ no longer than they may take. For asyncio and without.
 """
 
 import asyncio
+import math
+from datetime import timedelta
+from decimal import Decimal
 
 import pytest
-from cbrgateway.v1 import Submission, WatchTasksResponse
-from cbrgateway_client import CallError, Kind, aio, wait
+from cbrgateway.v1 import Submission, WatchTasksResponse, task_pb2, task_pb2_grpc
+from cbrgateway_client import (
+    CallError,
+    Gateway,
+    Kind,
+    aio,
+    retry_when_limited,
+    wait,
+    watch_tasks,
+)
 from google.rpc import code_pb2
 
 from tests.client.scripted import DONE, HANG, playing, refuse, snapshot, terminal, update
@@ -62,3 +73,27 @@ async def test_a_wait_ends_in_time_whatever_the_stream_does(waited, script):
         await waited(["a", "b"], *[script] * 20, timeout_s=0.2)
     assert (late.value.kind, late.value.still_open) == (Kind.DEADLINE, ("a", "b"))
     assert "The work goes on" in str(late.value)
+
+
+@pytest.mark.parametrize(
+    ("odd", "wrong", "told"),
+    [
+        (math.nan, ValueError, "is not a number of seconds"),
+        ("5", TypeError, "takes a number of seconds, not str"),
+        (Decimal(5), TypeError, "takes a number of seconds, not Decimal"),
+        (timedelta(seconds=5), TypeError, "takes a number of seconds, not timedelta"),
+    ],
+)
+def test_a_time_that_is_no_number_of_seconds_is_refused_by_its_name(odd, wrong, told):
+    with Gateway("127.0.0.1:9", "key", plaintext=True).channel() as channel:
+        tasks = task_pb2_grpc.TaskServiceStub(channel)
+        with pytest.raises(wrong, match=f"timeout {told}"):
+            tasks.ListTasks(task_pb2.ListTasksRequest(), timeout=odd)
+        with pytest.raises(wrong, match=f"timeout_s {told}"):
+            next(watch_tasks(tasks, timeout_s=odd))
+        with pytest.raises(wrong, match=f"reconnect_timeout_s {told}"):
+            next(watch_tasks(tasks, reconnect_timeout_s=odd))
+        with pytest.raises(wrong, match=f"timeout_s {told}"):
+            wait(channel, "a-task", timeout_s=odd)
+        with pytest.raises(wrong, match=f"timeout_s {told}"):
+            retry_when_limited(lambda: None, timeout_s=odd)

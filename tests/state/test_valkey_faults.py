@@ -13,6 +13,7 @@ import pytest
 from gateway.clock import SystemClock
 from gateway.secret import Secret
 from gateway.state import (
+    OPEN,
     Admitted,
     Bucket,
     Charge,
@@ -268,3 +269,27 @@ async def test_an_operation_that_ends_while_the_open_ones_are_listed_is_none_of_
 
     store.operations._views = later
     assert [each.id for each in await store.operations.opened("", 3)] == ["op-3", "op-4", "op-5"]
+
+
+@pytest.mark.parametrize(
+    ("member", "value"), [("state", "PAUSED"), ("charges", "{}x"), ("charges", "[1]")]
+)
+async def test_an_operation_in_a_form_that_is_not_known_stops_none_of_the_others(
+    own_valkey: ValkeyProcess, store: Store, member: str, value: str
+):
+    """As another version may write it into a server that both use."""
+    for number in range(3):
+        await store.operations.begin(operation(f"op-{number}", Charge("vaults", 1, 9), topic="a"))
+    assert own_valkey.command(f"HSET {{cbrgw}}:operation:op-1 {member} {value}").startswith(b":0")
+    others = ["op-0", "op-2"]
+    assert [each.id for each in await store.operations.opened("", 9)] == others
+    assert [each.id for each in await store.operations.in_states(None, OPEN)] == others
+    assert [each.id for each in (await store.operations.changes("a", "")).operations] == others
+    assert await store.operations.get("op-1") is None
+    if member == "state":
+        with pytest.raises(StoreDown, match="does not know"):
+            await store.operations.commit("op-1", None)
+        assert await store.counters.usage(["vaults"]) == {"vaults": Usage(reserved=3)}
+    for each in others:
+        await store.operations.commit(each, None)
+    assert (await store.counters.usage(["vaults"]))["vaults"].committed == 2

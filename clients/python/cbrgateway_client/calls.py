@@ -51,11 +51,13 @@ def _is_read(method: str | bytes) -> bool:
 
 
 def _countable(timeout_s: float | None) -> float | None:
-    """Raises ValueError for what is no number: gRPC would wait for ever, or not at all."""
-    if timeout_s is None or timeout_s > _LONGEST_S:
+    """Raises TypeError, and ValueError for what is no number: gRPC would wait for ever, or not at
+    all.
+    """
+    if timeout_s is None:
         return None
     check_number("timeout", timeout_s)
-    return max(timeout_s, 0.0)
+    return None if timeout_s > _LONGEST_S else max(timeout_s, 0.0)
 
 
 class _Call:

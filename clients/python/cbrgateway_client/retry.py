@@ -6,6 +6,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextvars import ContextVar
+from numbers import Real
 from typing import Final
 
 import grpc
@@ -31,8 +32,12 @@ def one_change() -> Iterator[None]:
 
 
 def check_number(name: str, seconds: float) -> None:
-    """Raises ValueError for what is no number: no time is later, so that nothing would end."""
-    if math.isnan(seconds):
+    """Raises TypeError, and ValueError for what is no number: no time is later, so that nothing
+    would end.
+    """
+    if not isinstance(seconds, Real):
+        raise TypeError(f"{name} takes a number of seconds, not {type(seconds).__name__}")
+    if isinstance(seconds, float) and math.isnan(seconds):
         raise ValueError(f"{name} is not a number of seconds")
 
 
