@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Guess:   The CloudEvents SDK for JavaScript reads what other SDKs and frameworks send: a content type is the same with `;charset=UTF-8` as without, as HTTP says, and as
-#          the SDKs for Python and Go read it. The data of a JSON event is an object in binary mode and in structured mode.
+#          the SDK for Python reads it. The data of a JSON event is an object in binary mode and in structured mode.
 # Happens: It compares the whole header with four texts, of which only `; charset=utf-8`, in small letters and with its blank, has a parameter. A structured event with
 #          any other spelling is refused ("invalid content type"). A binary one is taken without a word, but its data stays a text: `event.data.outcome` is
 #          undefined, and a receiver that branches on it drops the event and answers 2xx, so that nobody sends it again.
