@@ -155,7 +155,7 @@ release: $(STAMPS)/dev $(STAMPS)/deploy ## Build what a release has into dist/re
 
 .PHONY: test-sdks
 test-sdks: $(STAMPS)/dev ## Test the emulator with the SDKs that others keep: Go, Java, Open Telekom Cloud's
-	@$(BIN)/python -m pytest sdks
+	@$(BIN)/python -m pytest -rs sdks
 
 .PHONY: test-openapi
 test-openapi: $(STAMPS)/dev $(STAMPS)/openapi ## Have schemathesis call the HTTP listener by its OpenAPI document; takes two minutes

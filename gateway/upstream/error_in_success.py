@@ -25,7 +25,9 @@ def plain(key: str) -> str:
     return key.lower().replace("_", "")
 
 
-_CODES: Final = ("errorcode", "errcode", "retcode", "respcode", "resultcode")
+_CODES: Final = (
+    *("errorcode", "errcode", "retcode", "respcode", "resultcode", "returncode", "ret"),
+)
 _CODE: Final = "code"
 _ERROR_TEXTS: Final = ("errormsg", "errormessage", "errmsg", "respmsg")
 """Texts that only errors have."""
@@ -113,10 +115,12 @@ def _at_top(status: int, value: dict[str, Json]) -> UpstreamError | None:
 
 def _only_complains(value: dict[str, Json]) -> bool:
     """Whether nothing but what errors hold stands there, and a sentence is not of success, or a
-    status is that of an error.
+    status is that of an error, or the word of one where no other key is known.
 
     No answer of CBR that is known is so.
     """
+    if value.keys() <= MEMBERS and str(value.get(_STATUS)).lower() in _FAILED:
+        return True
     told = {key: held for key, held in value.items() if not is_success(held)}
     return told.keys() <= MEMBERS and (
         _is_failed_status(told.get(_STATUS))

@@ -12,7 +12,7 @@ from cbrgateway.v1 import options_pb2
 from google.protobuf.message import Message
 from msgspec import Struct
 
-from gateway.errors import AnswerTooLarge
+from gateway.errors import AnswerTooLarge, GatewayError
 from gateway.upstream.codec import UNREADABLE_ROWS, rows_field
 from gateway.upstream.declaration import Binding, OnBadRow
 from gateway.upstream.page_fits import Fit
@@ -247,10 +247,19 @@ class _Reader:
                     else dict(limited)
                 )
                 return await self._read(asked, on_bad_row), limit
-            except AnswerTooLarge:
-                if limit is None or limit <= 1:
+            except AnswerTooLarge as error:
+                if limit is None:
                     raise
+                if limit <= 1:
+                    raise _row_too_large(ask, error) from None
                 self._fit.too_many(limit)
+
+
+def _row_too_large(ask: dict[str, int | str], error: AnswerTooLarge) -> GatewayError:
+    """Says which row it is, as far as that is known."""
+    place = f"behind {ask['marker']}" if "marker" in ask else f"at offset {ask.get('offset', 0)}"
+    text = f"One row of the list, {place}, is larger than an answer may be. {error.message}"
+    return GatewayError(error.reason, text, upstream=error.upstream)
 
 
 def _source(binding: Binding, read: _Reader, fit: Fit) -> Source:

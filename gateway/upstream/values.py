@@ -49,6 +49,9 @@ _EPOCH_OF_NO_ZONE: Final = datetime(1970, 1, 1)  # noqa: DTZ001 - a time without
 _MIN_SECONDS: Final = -62_135_596_800
 _MAX_SECONDS: Final = 253_402_300_799
 """The first second of year 1 and the last of year 9999, between which Timestamp is defined."""
+_END_OF_SECONDS: Final = 10**11
+_END_OF_MILLISECONDS: Final = 10**13
+"""Since 1970: in the years 5138 and 2286."""
 _A_SECOND: Final = 1_000_000_000
 _COMPACT_DATE: Final = len("YYYYMMDD")
 _EXACT: Final = 2**53
@@ -130,8 +133,9 @@ def read_timestamp(value: Json) -> Json:
     """`2025-03-25T06:32:07.951164`, `2025-03-25 07:59:52`, `…Z` or `…+00:00`; without a zone it is
     UTC. Source: recorded traffic.
 
-    Seconds or milliseconds since 1970 where a number stands in its place, also in text of nine
-    digits or more: more seconds than the year 9999 has are milliseconds.
+    Seconds (eleven digits at most) or milliseconds (twelve or thirteen) since 1970 where a number
+    stands in its place, also in text of nine digits or more. A longer one may be `20250325063207`,
+    and nobody knows of which zone: it is none.
     """
     if type(value) is not str:
         return _read_epoch(value)
@@ -165,7 +169,9 @@ def _counts_from_1970(text: str) -> bool:
 def _read_epoch(value: Json) -> Json:
     if type(value) is not int and type(value) is not float:
         raise ProtocolError("must be a time")
-    if abs(value) > _MAX_SECONDS:
+    if abs(value) >= _END_OF_MILLISECONDS:
+        raise ProtocolError("must be a time in the years 1 to 9999")
+    if abs(value) >= _END_OF_SECONDS:
         value = value / 1000 if type(value) is float or value % 1000 else value // 1000
     whole = int(value // 1)
     return _in_range(whole, round((value - whole) * 1e6) * 1000)

@@ -42,6 +42,29 @@ FINE = [
 FINE += ["ok", "OK", "CBC.0000", "CBC.0"]
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"status": "error"},
+        {"status": "FAILED", "request_id": "r"},
+        {"ret": -1},
+        {"ret": 5, "msg": "x"},
+        {"returnCode": "7"},
+        {"badRequest": {"code": 400, "message": "no"}},
+    ],
+    ids=str,
+)
+def test_a_verdict_that_stands_alone_is_an_error(body):
+    for reads in (True, False):
+        assert judged(body, reads=reads).error is not None
+    assert judged(body).outcome is Outcome.AMBIGUOUS
+
+
+def test_the_status_of_an_object_is_no_verdict():
+    for body in ({"status": "failed", "projects": []}, {"status": "error", "id": "x"}, {"ret": 0}):
+        assert judged(body).error is None
+
+
 @pytest.mark.parametrize("key", ["error_code", "retCode", "errorCode", "code", "error"])
 @pytest.mark.parametrize("made", [VAULT, PLACED, {"orderId": "CS1"}, {}])
 def test_a_word_of_success_is_no_error(made, key):

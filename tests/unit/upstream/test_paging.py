@@ -296,6 +296,12 @@ def test_where_nothing_shows_what_is_counted_it_is_looked_for_once():
     assert reads == [(1, 3), (1, 4), (1, 5)]
 
 
+def test_a_row_that_is_too_large_alone_is_named_by_its_place():
+    shelf = Shelf(ONE_OF_EACH_KIND[0], items(30), fitting=0)
+    with pytest.raises(GatewayError, match="One row of the list, at offset 0, is larger"):
+        shelf.walk(50)
+
+
 def test_where_rows_are_not_counted_an_empty_window_confirms_the_end():
     shelf = Shelf(ONE_OF_EACH_KIND[0], items(30), Paging(count="none"))
     assert len(shelf.walk(50)) == 2
