@@ -1,5 +1,6 @@
 """Answers without anything of the account's: every text that could be an id, a name or an address
-becomes another one of the same form.
+becomes another one of the same form; so does every key inside of a part without a description, of
+metadata for one, that is not known to be the cloud's.
 
 The same text becomes the same one wherever it stands, so that references between objects stay
 whole. What is kept is listed, the rest is replaced: words of enums, times, numbers and truth values
@@ -10,6 +11,7 @@ import ipaddress
 import json
 import re
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any, Final
 
 from cbrgateway.v1 import options_pb2
@@ -46,6 +48,22 @@ _OTHER: Final[Mapping[str, Callable[[int], str]]] = {
 }
 _EXTENSION: Final = re.compile(r"(?:OS|os)-[A-Za-z-]{2,20}:[a-z_]{2,30}")
 """Keys of OpenStack's extensions, such as `OS-EXT-AZ:availability_zone`."""
+_FREE_KEYS: Final = frozenset(
+    {
+        *("id", "name", "description", "status", "type", "size", "version", "addr", "addresses"),
+        *("metadata", "tags", "links", "rel", "href", "flavor", "image", "server", "volumes"),
+        *("ports", "interface", "floatingips", "created", "updated", "created_at", "updated_at"),
+        *("tenant_id", "project_id", "user_id", "host_id", "hostId", "key_name", "locked"),
+        *("availability_zone", "attachments", "attached_at", "server_id", "volume_id", "device"),
+        *("volume_type", "bootable", "bootIndex", "encrypted", "multiattach", "shareable"),
+        *("delete_on_termination", "vcpus", "ram", "disk", "security_groups", "config_drive"),
+        *("architecture", "image_type", "image_id", "snapshot_id", "storage_class", "os_version"),
+        *("system_disk", "disk_category", "provider_id", "os_images_data", "enable", "progress"),
+        *("enterprise_project_id", "resource_id", "resource_name", "resource_type", "children"),
+        *("extra_info", "detail", "include_volumes", "exclude_volumes", "code", "message"),
+    }
+)
+"""Of servers and disks, as OpenStack's interfaces describe them."""
 _LARGE: Final = 10_000
 _ERROR_KEYS: Final = frozenset({"error_code", "errorCode", "code"})
 
@@ -57,6 +75,7 @@ class Sanitiser:
         self._texts: dict[str, str] = {}
         self._numbers: dict[int, int] = {}
         self._counts: dict[str, int] = {}
+        self._known: frozenset[str] = _FREE_KEYS
 
     def answer(self, value: Json, descriptor: Descriptor | None) -> Json:
         """The JSON of an answer. `descriptor`: what it is declared to be; None for an error."""
@@ -70,6 +89,7 @@ class Sanitiser:
             else {}
         )
         whole = any(codec.form(fd) == options_pb2.WIRE_FORM_WHOLE_BODY for fd in fields.values())
+        self._known = _FREE_KEYS | (_keys(descriptor) if descriptor is not None else frozenset())
         return (
             self._object(value, {} if whole else fields)
             if type(value) is dict
@@ -98,14 +118,19 @@ class Sanitiser:
         return self._texts[text]
 
     def _object(
-        self, value: dict[str, Any], fields: Mapping[str, FieldDescriptor]
+        self, value: dict[str, Any], fields: Mapping[str, FieldDescriptor], *, free: bool = False
     ) -> dict[str, Any]:
+        """`free`: nobody has described it, so that its keys may be names of the account."""
         return {
-            key if key in fields or _shown(key) else self.text(key): self._value(
+            key if key in fields or self._is_key(key, free=free) else self.text(key): self._value(
                 item, fields.get(key), key
             )
             for key, item in value.items()
         }
+
+    def _is_key(self, key: str, *, free: bool) -> bool:
+        known = key in self._known or _EXTENSION.fullmatch(key) is not None
+        return known if free else known or all(is_key(part) for part in key.split("."))
 
     def _value(self, value: Json, fd: FieldDescriptor | None, key: str) -> Json:
         if type(value) is Damaged:
@@ -128,6 +153,7 @@ class Sanitiser:
                         if inside is not None
                         else {}
                     ),
+                    free=inside is None,
                 )
             case int() if (
                 type(value) is int and (fd is None or key.endswith("id")) and abs(value) >= _LARGE
@@ -145,8 +171,20 @@ class Sanitiser:
         return _OTHER[form](number)
 
 
-def _shown(key: str) -> bool:
-    return all(is_key(part) for part in key.split(".")) or _EXTENSION.fullmatch(key) is not None
+@cache
+def _keys(descriptor: Descriptor) -> frozenset[str]:
+    """Of a message and of those inside."""
+    found, left = set[str](), [descriptor]
+    seen = set[str]()
+    while left:
+        message = left.pop()
+        if message.full_name in seen:
+            continue
+        seen.add(message.full_name)
+        found |= {codec.json_key(fd) for fd in message.fields}
+        planned = [fd.message_type for fd in message.fields if codec.is_planned(fd)]
+        left += [inside for inside in planned if inside is not None]
+    return frozenset(found)
 
 
 def _address(text: str) -> str:

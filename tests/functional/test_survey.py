@@ -221,6 +221,28 @@ async def test_only_reads_are_made_and_not_what_the_cloud_does_not_have(cloud):
     assert "does not have" in report([visit])["clouds"][0]["not_called"]["AgentService/ListAgents"]
 
 
+def named(value: Any) -> Any:
+    """An answer whose free-form parts have keys that somebody in the account has chosen."""
+    for row in value.get("instances", []) if isinstance(value, dict) else ():
+        row["detail"] |= {
+            "metadata": {"mueller_key": "x", "muellercamel": {"mueller": "y"}},
+            "addresses": {"mueller_net": [{"addr": "10.9.8.7", "OS-EXT-IPS:type": "fixed"}]},
+        }
+        row["brand_new"] = {"muellerhost": [{"muellerport": 5}]}
+    return value
+
+
+async def test_keys_that_the_account_has_chosen_are_replaced_too(cloud):
+    async with changed(cloud.base_url, named) as endpoint:
+        files = fixtures(await survey(config(endpoint), 60))
+    assert "mueller" not in json.dumps(files)
+    row = files["ListProtectable.json"]["body"]["instances"][0]
+    assert row.keys() >= {"brand_new", "detail", "children"}
+    ((network, (address,)),) = row["detail"]["addresses"].items()
+    assert address.keys() == {"addr", "OS-EXT-IPS:type"}
+    assert network.startswith("text-")
+
+
 async def test_nothing_of_the_account_is_in_what_is_written(cloud, tmp_path):
     async with changed(cloud.base_url, marked) as endpoint:
         visits = await survey(config(endpoint), 60)
