@@ -5,7 +5,7 @@ Their names are those of the protos; those of JSON (`usedMib`) stand for the sam
 
 import difflib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -13,11 +13,15 @@ from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescript
 from google.protobuf.message import Message
 from msgspec import Struct
 
+from gateway.upstream.codec import EXTRA, GATEWAY_FIELDS
+
 _F: Final = FieldDescriptor
 _TIMESTAMP: Final = "google.protobuf.Timestamp"
 _INTEGERS: Final = frozenset({_F.TYPE_INT32, _F.TYPE_INT64})
 _REALS: Final = frozenset({_F.TYPE_DOUBLE, _F.TYPE_FLOAT})
 _NANOS: Final = 1_000_000_000
+_FILLED_LATER: Final = GATEWAY_FIELDS - {EXTRA}
+"""What CBR's answer does not hold: the gateway adds it to the rows that have been chosen."""
 _MOMENT: Final = re.compile(r"\d{4}-\d\d-\d\d([Tt ].+)?")
 
 
@@ -96,11 +100,7 @@ def field_of(row: Descriptor, path: str, *, whole: bool = False) -> Field:
             raise WrongFieldError(f"`{steps[-1].name}` has no fields of its own", offset)
         fd = child(here, name) if here is not None else None
         if fd is None or fd.name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean `{close[0]}`? " if close else ""
-            raise WrongFieldError(
-                f"there is no field `{name}`; {hint}Known: {', '.join(known)}", offset
-            )
+            raise WrongFieldError(_refusal(name, fd, known), offset)
         steps.append(fd)
         offset += len(name) + 1
         here = None if _is_moment(fd) else fd.message_type
@@ -110,21 +110,38 @@ def field_of(row: Descriptor, path: str, *, whole: bool = False) -> Field:
     return Field(tuple(steps), many=any(fd.is_repeated for fd in steps))
 
 
+def _refusal(name: str, fd: FieldDescriptor | None, known: Iterable[str]) -> str:
+    """Why a name is none of the fields that can be compared. `fd`: what rows have by that name."""
+    if fd is None:
+        close = difflib.get_close_matches(name, known, n=1)
+        hint = f" did you mean `{close[0]}`?" if close else ""
+        return f"there is no field `{name}`;{hint} Known: {', '.join(known)}"
+    why = (
+        "is filled in by the gateway when the rows are already chosen and in order"
+        if fd.name in _FILLED_LATER
+        else "has no form that can be compared"
+    )
+    return f"`{name}` {why}: use another field. Known: {', '.join(known)}"
+
+
 def child(message: Descriptor, name: str) -> FieldDescriptor | None:
     """The field of a message by its name in the proto, or in JSON."""
     return message.fields_by_name.get(name) or message.fields_by_camelcase_name.get(name)
 
 
 def _comparable(message: Descriptor) -> dict[str, FieldDescriptor]:
-    """The fields of a message that can be compared, or have such fields: not what is free in
-    form.
+    """The fields of a message that can be compared, or have such fields: neither what is free in
+    form nor what is filled in later.
     """
     return {
         fd.name: fd
         for fd in message.fields
-        if fd.message_type is None
-        or _is_moment(fd)
-        or fd.message_type.file.package == message.file.package
+        if fd.name not in _FILLED_LATER
+        and (
+            fd.message_type is None
+            or _is_moment(fd)
+            or fd.message_type.file.package == message.file.package
+        )
     }
 
 
