@@ -3,8 +3,12 @@
 from collections.abc import Iterable
 from typing import Final
 
-OTHER: Final = "other"
-"""Stands for everybody who has no label of their own."""
+OTHER: Final = "(other)"
+"""Stands for everybody who has no label of their own. No name of a tenant or project has brackets,
+so nobody is counted with the others for being called so.
+"""
+NOBODY: Final = "(unknown)"
+"""Stands in the place of the tenant where nobody knows who called."""
 
 
 class Labels:

@@ -13,7 +13,7 @@ from prometheus_client.core import Metric
 from gateway.errors import Violation
 from gateway.metrics.durations import SECONDS, Durations
 from gateway.metrics.family import Family
-from gateway.metrics.labels import Labels
+from gateway.metrics.labels import NOBODY, Labels
 from gateway.metrics.readings import Readings
 from gateway.reasons import REASONS, reason_name
 from gateway.rpc.call import Call
@@ -54,7 +54,7 @@ LAST_ERROR: Final = Family(
 TENANT_CALLS: Final = Family(
     "cbr_tenant_calls_total",
     "counter",
-    "Calls that have ended, by tenant; `unknown`: nobody knows who called.",
+    "Calls that have ended, by tenant; `(unknown)`: nobody knows who called.",
     ("tenant", "grpc_code"),
 )
 FAMILIES: Final = (STARTED, HANDLED, HANDLING, IN_FLIGHT, ERRORS, LAST_ERROR, TENANT_CALLS)
@@ -135,7 +135,7 @@ class ServerMetrics:
         yield LAST_ERROR.gauge(((reason,), at) for reason, at in self._last_errors.items())
         of_tenants: Counter[tuple[str, str]] = Counter()
         for (tenant, outcome), count in list(self._of_tenants.items()):
-            label = self._tenants.of(tenant) if tenant else _UNKNOWN
+            label = self._tenants.of(tenant) if tenant else NOBODY
             of_tenants[label, code_in_go(outcome)] += count
         yield TENANT_CALLS.total(of_tenants.items())
 

@@ -5,7 +5,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 class MetricsSettings(BaseModel):
     """How many tenants, projects, vaults and limits have series of their own; all further ones of a
-    kind share the label `other`, or are left out.
+    kind share the label `(other)`, or are left out.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)

@@ -46,7 +46,7 @@ READ: Final = Family(
     "cbr_vaults_read_timestamp_seconds",
     "gauge",
     "When the vaults of the project were last read, or from when on they were to be read; what is"
-    " shown of them is as old. `other`: of that read longest ago.",
+    " shown of them is as old. `(other)`: of that read longest ago.",
     ("project",),
 )
 LEFT_OUT: Final = Family(

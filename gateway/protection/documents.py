@@ -10,7 +10,10 @@ from cbrgateway.v1 import protection_pb2
 from google.protobuf import json_format
 
 NAMES: Final = tuple(fd.name for fd in protection_pb2.ReportRow.DESCRIPTOR.fields)
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA: Final = (*"=+-@", *"\uff1d\uff0b\uff0d\uff20", "\t", "\r", "\n")
+"""What spreadsheets begin a formula with: the four signs, in full width as well, and what some skip
+before one.
+"""
 
 
 def as_csv(rows: Iterable[protection_pb2.ReportRow], *, heads: bool) -> str:

@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import yaml
@@ -13,6 +15,7 @@ from gateway.clock import SystemClock
 from gateway.config import ConfigError, load
 from gateway.events.settings import EventSettings
 from gateway.events.sink_queues import SinkQueues
+from gateway.events.types import Outcome
 from gateway.state import StoreSettings, open_store
 from tests.events.receiver import KEY, OTHER_KEY
 from tests.events.test_delivery import event
@@ -87,6 +90,14 @@ def test_a_mistake_is_named_with_its_line(tmp_path, events, key, near, says):
     if near:
         assert f"{path}:{line_of(path, near)}" in told
     assert "canary" not in text
+
+
+def test_the_example_for_who_is_on_call_takes_every_outcome_but_success():
+    """Copied as it stands, it must leave out nothing that went wrong."""
+    blocks = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "events.md").read_text(), re.DOTALL)
+    sinks = [sink for block in blocks for sink in yaml.safe_load(block)["events"]["sinks"]]
+    (taken,) = [set(sink["outcomes"]) for sink in sinks if sink["name"] == "on-call"]
+    assert taken == set(get_args(Outcome)) - {"succeeded"}
 
 
 def test_check_tells_them(tmp_path):

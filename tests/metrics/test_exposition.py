@@ -8,12 +8,15 @@ import pytest
 from cbrgateway.v1 import task_pb2, vault_pb2
 from cbrgateway.v1.task_pb2_grpc import TaskServiceStub
 from cbrgateway.v1.vault_pb2_grpc import VaultServiceStub
+from pydantic import TypeAdapter
 
+from gateway.metrics.labels import NOBODY, OTHER
 from gateway.metrics.metrics import FAMILIES
 from gateway.reasons import REASONS, reason_name
 from gateway.state import StoreDown
+from gateway.tenants.identifiers import Identifier
 from tests.functional.calls import caller, order
-from tests.harness import running_gateway
+from tests.harness import running_gateway, tenant_entry
 from tests.metrics.scrape import OPEN_METRICS, scrape
 from tests.metrics.until import until_true
 
@@ -123,7 +126,9 @@ async def test_calls_are_counted_by_code_reason_and_tenant(world):
     assert found.value("cbr_tenant_calls_total", tenant="payments", grpc_code="OK") == 1
     assert found.value("cbr_tenant_calls_total", tenant="payments", grpc_code="NotFound") == 1
     assert found.value("cbr_tenant_calls_total", tenant="databases", grpc_code="OK") == 1
-    assert found.value("cbr_tenant_calls_total", tenant="unknown", grpc_code="Unauthenticated") == 1
+    assert (
+        found.value("cbr_tenant_calls_total", tenant="(unknown)", grpc_code="Unauthenticated") == 1
+    )
     assert found.value("cbr_calls_in_flight") == 0
 
 
@@ -171,8 +176,31 @@ async def test_tenants_beyond_the_cap_share_a_label():
             await caller(world, tenant).ok(LIST)
         found = await scrape(world)
         assert found.value("cbr_tenant_calls_total", tenant="databases", grpc_code="OK") == 1
-        assert found.value("cbr_tenant_calls_total", tenant="other", grpc_code="OK") == 2
+        assert found.value("cbr_tenant_calls_total", tenant="(other)", grpc_code="OK") == 2
         assert found.value("cbr_tenant_calls_total", tenant="payments", grpc_code="OK") is None
+
+
+async def test_no_tenant_is_counted_with_the_others_for_its_name():
+    """Whatever names tenants may have."""
+    called = {"payments": "other", "databases": "unknown", "standby": "third"}
+    tenants = [tenant_entry(key) | {"id": name} for key, name in called.items()]
+    sections = ADMIN | {"tenants": tenants, "metrics": {"tenants": ["other", "unknown"]}}
+    async with running_gateway(sections=sections) as world:
+        for key in called:
+            await caller(world, key).ok(LIST)
+        await caller(world, "nobody").fails(LIST)
+        found = await scrape(world)
+        of = {"other": 1, "unknown": 1, "(other)": 1}
+        for tenant, count in of.items():
+            assert found.value("cbr_tenant_calls_total", tenant=tenant, grpc_code="OK") == count
+        unknown = {"tenant": "(unknown)", "grpc_code": "Unauthenticated"}
+        assert found.value("cbr_tenant_calls_total", **unknown) == 1
+
+
+@pytest.mark.parametrize("label", [OTHER, NOBODY])
+def test_labels_for_several_are_no_names(label):
+    with pytest.raises(ValueError, match="is not an identifier"):
+        TypeAdapter(Identifier).validate_python(label)
 
 
 # CBR

@@ -39,7 +39,7 @@ NIGHTLY = {
 async def test_every_task_that_matters_has_its_series_before_it_ends():
     async with running_gateway(sections=ALWAYS, pace=STILL) as world:
         found = await scrape(world)
-        for project in {project for project, _ in TENANTS.values()} | {"other"}:
+        for project in {project for project, _ in TENANTS.values()} | {"(other)"}:
             for kind in _TYPES:
                 for status in _STATUSES:
                     labels = {"project": project, "type": kind, "status": status}
@@ -195,5 +195,5 @@ async def test_vaults_of_projects_without_a_label_are_counted_as_left_out():
         await until_true(left_out)
         found = await scrape(world)
     assert found.value("cbr_vaults_left_out") == 1
-    assert found.value("cbr_vaults_read_timestamp_seconds", project="other")
+    assert found.value("cbr_vaults_read_timestamp_seconds", project="(other)")
     assert "cbr_vault_size_bytes" not in found.names()

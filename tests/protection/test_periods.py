@@ -7,9 +7,11 @@ import time
 from collections import Counter
 
 import pytest
+from cbrgateway.v1 import protection_pb2
 from google.protobuf import json_format
 
 from emulator.tasks import Outcome, Task
+from gateway.protection import documents
 from tests.audit.scenes import audited_gateway, records
 from tests.audit.test_task_records import FAST, scheduled
 from tests.functional.calls import CATALOG, caller, message_for, until
@@ -163,6 +165,15 @@ async def test_csv_and_json_hold_the_rows_on_all_pages_together(fleet, period):
         assert [str(row["proven"]).lower() for row in read] == [
             str(row.proven).lower() for row in rows
         ]
+
+
+@pytest.mark.parametrize("sign", [*"=+-@", *"\uff1d\uff0b\uff0d\uff20", "\t", "\r", "\n"])
+def test_csv_has_nothing_that_a_spreadsheet_takes_for_a_formula(sign):
+    row = protection_pb2.ReportRow(resource_name=f"{sign}1+1", task_ids=[f"{sign}2+2", "b"])
+    document = documents.as_csv([row], heads=True)
+    (read,) = csv.DictReader(io.StringIO(document, newline=""))
+    assert read["resource_name"] == f"'{sign}1+1"
+    assert read["task_ids"] == f"'{sign}2+2 b"
 
 
 async def test_a_stream_tells_the_same_and_the_sums_last(fleet, period):
