@@ -584,6 +584,7 @@ def _recording(audit: Audit) -> Listener:
             reason=facts.reason,
             text=facts.text,
             resources=facts.resources,
+            began=task.start_time.ToNanoseconds() / 1e9,
             ended=task.end_time.ToNanoseconds() / 1e9,
             trace_id=end.trace_id,
         )

@@ -144,6 +144,7 @@ def _ended_task() -> TaskActivity:
         reason="STATE_INVALID",
         text="The task failed in CBR: the resource is not in a state for it.",
         resources=(*_VAULT, ("server", "7d6f5b1e-2f1f-4f0e-9c5a-3f5c1f0a8b6d")),
+        began=_TIME - 3,
         ended=_TIME,
     )
 

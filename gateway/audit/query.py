@@ -108,7 +108,7 @@ _row_of: Final = msgspec.json.Decoder(Row)
 class Query(msgspec.Struct, frozen=True):
     """What is wanted; an empty member matches everything.
 
-    `operation` matches a part of it; `outcomes`: any of these; `since` and `until` are milliseconds
+    `principal`: its name, or `tenant/name` as it is shown. `operation` matches a part of it; `outcomes`: any of these; `since` and `until` are milliseconds
     since 1970: the record was written, or the work that it tells of ended, in between; `parents`:
     ids of the vaults that `resource` was in, so that it was deleted with them.
     """
@@ -131,7 +131,7 @@ class Query(msgspec.Struct, frozen=True):
         marks = row["metadata"]
         return (
             (self._spans(row["time"]) or self._spans(row.get("end_time") or row["time"]))
-            and self.principal in {"", row["actor"].get("user", {}).get("name")}
+            and self._is_of(row)
             and (not self.outcomes or outcome(row) in self.outcomes)
             and (self.own or row["unmapped"]["stage"] != "LOG")
             and self.tenant in {"", marks.get("tenant_uid")}
@@ -139,6 +139,11 @@ class Query(msgspec.Struct, frozen=True):
             and self.uid in {"", marks.get("correlation_uid")}
             and (not self.resource or self._concerns(row))
         )
+
+    def _is_of(self, row: Row) -> bool:
+        name = row["actor"].get("user", {}).get("name")
+        full = f"{row['metadata'].get('tenant_uid', '')}/{name}" if name else name
+        return self.principal in {"", name, full}
 
     def _spans(self, moment: int) -> bool:
         return moment >= self.since and (not self.until or moment < self.until)

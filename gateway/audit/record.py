@@ -316,7 +316,9 @@ class OwnFields(TypedDict, total=False):
 class Record(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One record, without what the chain adds. Times are milliseconds since 1970, UTC.
 
-    `end_time`, `status` and `status_detail`: of a task that ended; the first by CBR's clock.
+    `duration`: in milliseconds, of a call up to then, or of a task by CBR's clock; left out where
+    nobody measured it. `end_time`, `status` and `status_detail`: of a task that ended; the first by
+    CBR's clock.
     """
 
     class_uid: Literal[6003] = 6003
@@ -334,7 +336,7 @@ class Record(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     src_endpoint: Endpoint
     cloud: Cloud
     resources: tuple[Resource, ...] = ()
-    duration: int = 0
+    duration: int | UnsetType = UNSET
     end_time: int | UnsetType = UNSET
     status: str | UnsetType = UNSET
     status_code: str = ""

@@ -3,7 +3,7 @@
 import time
 from typing import Final
 
-from msgspec import UNSET, Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from gateway.audit import record as ocsf
 from gateway.audit.chain import ascii_json
@@ -22,15 +22,15 @@ _OUTCOMES: Final = {
     "gone": (0, "Unknown", 3),
     "other": (0, "Unknown", 3),
 }
-"""OCSF's status_id, its caption, and severity_id: a backup that is taken to exist and does not
-is at least medium.
+"""OCSF's status_id, its caption, and severity_id: a backup that is taken to exist and does not is
+at least medium, and as much missing where it timed out as where it failed.
 """
 
 
 class TaskActivity(Struct, frozen=True):
     """`reason` and `text`: why it did not succeed. `resources`: (type, id). `principal` and
-    `trace_id`: who made the call that started it, and its trace. `ended`: seconds since 1970, 0
-    where CBR does not tell.
+    `trace_id`: who made the call that started it, and its trace. `began` and `ended`: seconds
+    since 1970, 0 where CBR does not tell.
     """
 
     task: ocsf.Task
@@ -41,6 +41,7 @@ class TaskActivity(Struct, frozen=True):
     reason: str = ""
     text: str = ""
     resources: tuple[tuple[str, str], ...] = ()
+    began: float = 0.0
     ended: float = 0.0
     trace_id: str = ""
 
@@ -62,6 +63,7 @@ class TaskActivity(Struct, frozen=True):
             status_code=self.reason,
             status_detail=self._detail() or UNSET,
             time=round(time.time() * 1000),
+            duration=self._duration(),
             end_time=round(self.ended * 1000) if self.ended else UNSET,
             message=self._message(),
             metadata=metadata(TASK_ENDED, self.task.submission, self.tenant),
@@ -83,6 +85,10 @@ class TaskActivity(Struct, frozen=True):
                 task=self.task,
             ),
         )
+
+    def _duration(self) -> int | UnsetType:
+        known = 0 < self.began <= self.ended
+        return round((self.ended - self.began) * 1000) if known else UNSET
 
     def _message(self) -> str:
         by = f", started by policy {self.task.policy}" if self.task.policy else ""

@@ -46,7 +46,11 @@ _FILTERS: Final = (
         metavar="TEXT",
         help="Records of RPCs whose name holds the text, such as DeleteVault.",
     ),
-    _filter("--principal", metavar="NAME", help="Records of this caller, and of its work."),
+    _filter(
+        "--principal",
+        metavar="NAME",
+        help="Records of this caller, and of its work; NAME or TENANT/NAME, as it is shown.",
+    ),
     click.option(
         "--outcome",
         "outcomes",

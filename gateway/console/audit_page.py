@@ -19,7 +19,7 @@ _PROVED_BYTES: Final = 64 << 20
 """Larger logs are verified by `cbr-gateway audit verify`, beside the gateway."""
 _FIELDS: Final = (
     ("tenant", "Tenant", ""),
-    ("principal", "Principal", ""),
+    ("principal", "Principal", "NAME or TENANT/NAME"),
     ("operation", "RPC", "a part of its name"),
     ("resource", "Id of a resource", ""),
     ("uid", "Id of a call", ""),

@@ -6,7 +6,8 @@ nobody polled is caught up by the first poll after that.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -146,20 +147,36 @@ class Ends:
         }
 
     async def _told(self, due: Mapping[str, Row | None], *, caught_up: bool) -> set[str]:
-        """Those that were told; the others are told again after the next poll."""
+        """Those that were told; the others are told again after the next poll.
+
+        What happened to one vault is told in order, since it may depend on each other.
+        """
         if not due:
             return set()
-        telling = [
-            asyncio.create_task(self._tell_one(task_id, row, caught_up=caught_up), name=task_id)
-            for task_id, row in due.items()
-        ]
-        done, late = await asyncio.wait(telling, timeout=_WITHIN_S)
+        told: set[str] = set()
+
+        async def tell(ids: Sequence[str]) -> None:
+            for task_id in ids:
+                if await self._tell_one(task_id, due[task_id], caught_up=caught_up):
+                    told.add(task_id)
+
+        telling = [asyncio.create_task(tell(ids)) for ids in self._in_order(due)]
+        _, late = await asyncio.wait(telling, timeout=_WITHIN_S)
         if late:
             log.warning("ends of tasks could not be told in time", project=self._project)
             for task in late:
                 task.cancel()
             await asyncio.wait(late)
-        return {task.get_name() for task in done if task.result()}
+        return told
+
+    def _in_order(self, due: Mapping[str, Row | None]) -> Collection[Sequence[str]]:
+        """The ids of each vault, or of a task without one, by when they ended, and then by id."""
+        groups: dict[str, list[str]] = defaultdict(list)
+        known = {task_id: row or self._gone.get(task_id) for task_id, row in due.items()}
+        for task_id in sorted(due, key=lambda each: (_ended(known[each]), each)):
+            row = known[task_id]
+            groups[(row.task.vault_id if row is not None else "") or task_id].append(task_id)
+        return groups.values()
 
     async def _tell_one(self, task_id: str, row: Row | None, *, caught_up: bool) -> bool:
         known = row or self._gone.get(task_id)
@@ -213,6 +230,10 @@ class Ends:
         except StoreDown:
             return
         self._stored = stored
+
+
+def _ended(row: Row | None) -> int:
+    return row.revision if row is not None else 0
 
 
 def _shorten(items: dict[str, Row] | dict[str, None], most: int) -> None:

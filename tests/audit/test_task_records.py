@@ -75,6 +75,7 @@ async def test_a_failed_scheduled_backup_that_nobody_watches_is_told_everywhere(
         ("server", held.resources[0].id),
     }
     assert row["end_time"] == pytest.approx(task.ended_at * 1000, abs=2)
+    assert row["duration"] == pytest.approx((task.ended_at - task.created_at) * 1000, abs=2)
     (line,) = found(tmp_path / "log", "--outcome", "failed")
     for word in (" failed ", f"vault={held.id}", "policy nightly"):
         assert word in line
@@ -96,7 +97,11 @@ async def test_the_end_of_work_is_found_by_who_asked_for_it_and_how_it_ended(tmp
         await until(lambda: len(ends(tmp_path)) == 2)
     log = tmp_path / "log"
     assert len(found(log, "--principal", "test", "--operation", "CreateCheckpoint")) == 3
+    # As the column shows it.
+    assert len(found(log, "--principal", "payments/test", "--operation", "CreateCheckpoint")) == 3
     assert found(log, "--principal", "nobody") == []
+    assert found(log, "--principal", "others/test") == []
+    assert found(log, "--principal", "payments/") == []
     assert found(log, "--outcome", "failed") == []
     assert len([each for each in found(log, "--outcome", "succeeded") if "TASK_ENDED" in each]) == 2
     # It was deleted with its vault, which nobody has named with it.
@@ -138,6 +143,14 @@ def test_each_outcome_has_its_status_and_its_severity_also_at_the_collector(
     assert attributes["cbrgateway.resource.vault"] == "v"
     assert attributes["cbrgateway.status_detail"].startswith("C.1: The task failed")
     assert f" {outcome} " in as_text(row)
+
+
+@pytest.mark.parametrize(
+    ("began", "ended", "took_ms"), [(98.5, 100.25, 1750), (0, 100, None), (100, 0, None)]
+)
+def test_how_long_work_took_is_told_where_cbr_tells_it(began, ended, took_ms):
+    row = json.loads(replace(ENDED, began=began, ended=ended).body())
+    assert row.get("duration") == took_ms
 
 
 def test_work_is_searched_by_when_it_ended_and_when_it_was_written_down(tmp_path):

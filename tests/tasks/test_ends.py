@@ -99,6 +99,29 @@ async def test_an_end_that_could_not_be_kept_is_told_again(tmp_path):
     assert told == [(task.id, "succeeded", False)]
 
 
+async def test_ends_of_one_vault_are_told_in_order_and_those_of_one_moment_by_their_ids(tmp_path):
+    """By one order to all who hear of them, also where it takes long to tell the first."""
+    told, state = [], StoreSettings(path=tmp_path / "state.db")
+    async with running_emulator(pace=STILL) as cloud, life(cloud, state, told) as world:
+        await until(lambda: polled(world))
+        left = 6
+
+        async def slowly(_end):
+            nonlocal left
+            left -= 1
+            await asyncio.sleep(0.05 * left)
+
+        world.app.ends.listeners.insert(0, slowly)
+        tasks = [start_task(world) for _ in range(6)]
+        later = tasks.pop()
+        for task in [later, *tasks]:
+            end_task(world, task)
+            task.ended_at = task.updated_at = tasks[0].ended_at
+        later.ended_at = later.updated_at = tasks[0].ended_at + 0.01
+        await until(lambda: len(told) == 6)
+    assert [each[0] for each in told] == [*sorted(task.id for task in tasks), later.id]
+
+
 async def test_replicas_tell_each_end_once(tmp_path):
     told = []
     with running_valkey(tmp_path) as valkey:
