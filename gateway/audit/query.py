@@ -108,9 +108,10 @@ _row_of: Final = msgspec.json.Decoder(Row)
 class Query(msgspec.Struct, frozen=True):
     """What is wanted; an empty member matches everything.
 
-    `principal`: its name, or `tenant/name` as it is shown. `operation` matches a part of it; `outcomes`: any of these; `since` and `until` are milliseconds
-    since 1970: the record was written, or the work that it tells of ended, in between; `parents`:
-    ids of the vaults that `resource` was in, so that it was deleted with them.
+    `principal`: its name, or `tenant/name` as it is shown. `operation` matches a part of it;
+    `outcomes`: any of these; `since` and `until` are milliseconds since 1970: the record was
+    written, or the work that it tells of ended, in between; `parents`: ids of the vaults that
+    `resource` was in, so that it was deleted with them.
     """
 
     tenant: str = ""
