@@ -5,10 +5,13 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from cbrctl.failures import IN_DOUBT, NOT_FOUND, REFUSED, USAGE, Failed, Refusal
+from cbrctl.failures import IN_DOUBT, NOT_FOUND, REFUSED, USAGE, Failed, Refusal, Violation
 from cbrctl.index import Given, Verb
 
 _CODES = {"INVALID_ARGUMENT": USAGE, "NOT_FOUND": NOT_FOUND}
+
+_NAMES_OF_ROWS = frozenset({"filter", "order_by", "read_mask"})
+"""Fields whose values name fields of rows: none of these is a flag."""
 
 
 def failed(refusal: Refusal, verb: Verb | None = None) -> Failed:
@@ -24,12 +27,9 @@ def _lines(refusal: Refusal, flags: dict[str, Given]) -> Iterator[str]:
         # Nobody but a library has spoken, of sockets and handshakes.
         yield f"{refusal.code}: {refusal.advice}"
     else:
-        yield f"{refusal.code}{reason}: {_with_flags(refusal.text, flags)}"
-    several = len(refusal.violations) > 1
-    for each in refusal.violations:
-        flag = _flag(flags, each.field)
-        if several or flag:
-            yield f"{each.field or 'a field'}{f' ({flag})' if flag else ''}: {each.text}"
+        yield f"{refusal.code}{reason}: {_headline(refusal, flags)}"
+    if len(refusal.violations) > 1:
+        yield from (_of_a_field(each, flags) for each in refusal.violations)
     if refusal.reason and refusal.advice:
         yield refusal.advice
     if refusal.request_id and refusal.in_doubt:
@@ -41,13 +41,37 @@ def _lines(refusal: Refusal, flags: dict[str, Given]) -> Iterator[str]:
         yield f"call {refusal.call_id}"
 
 
+def _headline(refusal: Refusal, flags: dict[str, Given]) -> str:
+    """The text; where it is that of the only broken field, with the field's flag."""
+    if len(refusal.violations) != 1:
+        return _with_flags(refusal.text, flags)
+    (only,) = refusal.violations
+    if refusal.text.startswith(f"{only.field}: {only.text}"):
+        # The longer of the two: the gateway cuts what it says of one field.
+        whole = refusal.text.removeprefix(f"{only.field}: ")
+        return _of_a_field(Violation(only.field, whole), flags)
+    told = [_of_a_field(only, flags)] if _flag(flags, only.field) else []
+    return "\n  ".join([_with_flags(refusal.text, flags), *told])
+
+
+def _of_a_field(each: Violation, flags: dict[str, Given]) -> str:
+    flag = _flag(flags, each.field)
+    of_rows = each.field.partition(".")[0] in _NAMES_OF_ROWS
+    text = each.text if of_rows else _with_flags(each.text, flags)
+    return f"{each.field or 'a field'}{f' ({flag})' if flag else ''}: {text}"
+
+
 def _with_flags(text: str, flags: dict[str, Given]) -> str:
     """The gateway's text with the flags of fields, such as `--force` for `force`."""
     return re.sub(r"`([a-z_.]+)`", lambda found: f"`{_flag(flags, found[1]) or found[1]}`", text)
 
 
 def _flag(flags: dict[str, Given], field: str) -> str:
-    """How a field is given at a terminal; of a message that is missing, its required fields."""
+    """How a field is given at a terminal, in an entry of a list that list; of a message that is
+    missing, its required fields.
+    """
+    if "[" in field:
+        field = field.partition("[")[0].removesuffix(".paths")
     if field in flags:
         given = flags[field]
         return given.name if given.name.isupper() else f"--{given.name}"

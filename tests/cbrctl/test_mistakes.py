@@ -218,6 +218,23 @@ def test_at_a_terminal(ctl, dev, tls, silent, monkeypatch, *, arguments, code, s
     assert not [each for each in RAW if each in ended.stderr], ended.stderr
 
 
+@pytest.mark.parametrize(
+    ("flag", "value", "hint"),
+    [
+        ("--filter", "nme:a", "did you mean `name`?"),
+        ("--filter", "name:a AND statsu = x", "there is no field `statsu`"),
+        ("--order-by", "nme", "did you mean `name`?"),
+        ("--read-mask", "nme", "Known: id, name, "),
+    ],
+)
+def test_a_field_of_rows_is_no_flag_and_told_once(ctl, flag, value, hint):
+    ended = ctl(*LIST, flag, value)
+    assert (ended.exit_code, ended.stdout) == (2, "")
+    assert ended.stderr.count(hint) == ended.stderr.count(f"({flag})") == 1, ended.stderr
+    assert "--name" not in ended.stderr
+    assert "--status" not in ended.stderr
+
+
 def failure(gateway, request=None, **more):
     with gateway.channel() as channel:
         vaults = VaultServiceStub(channel)
