@@ -1,5 +1,6 @@
 """What only the control API can do to the world: run a policy, pay an order, dump everything."""
 
+from collections import defaultdict
 from dataclasses import asdict
 from typing import Any
 
@@ -7,7 +8,7 @@ from emulator import work
 from emulator.backup_views import backup_view, checkpoint_view, task_view
 from emulator.emulator import Emulator
 from emulator.faults import RUN_POLICY, task_outcome
-from emulator.model import Policy, Vault
+from emulator.model import Backup, Policy, Vault
 from emulator.replication import replicate
 from emulator.tasks import Outcome
 from emulator.views import policy_view, protectable_view, vault_view
@@ -60,30 +61,32 @@ def _run_replication(world: World, vault: Vault, policy: Policy, outcome: Outcom
 
 def _run_backup(world: World, vault: Vault, policy: Policy, outcome: Outcome | None) -> None:
     resources = [resource for resource in vault.resources.values() if resource.auto_protect]
-    if not resources:
-        return
     order = work.BackupOrder(
         auto_trigger=True,
         policy_id=policy.id,
         retention_days=policy.definition.get("retention_duration_days", -1),
         on_done=lambda: prune(world, vault, policy),
     )
-    work.make_checkpoint(world, vault, resources, order, outcome)
+    if (
+        not resources
+        or not work.make_checkpoint(world, vault, resources, order, outcome).backup_ids
+    ):
+        prune(world, vault, policy)
 
 
 def prune(world: World, vault: Vault, policy: Policy) -> None:
-    """Delete the oldest backups of the policy above `max_backups`, per resource."""
+    """Delete the oldest complete backups of the policy above `max_backups`, per resource: also of
+    those that had no part in the run. Long-term counts are not looked at.
+    """
     limit = policy.definition.get("max_backups", -1)
     if limit < 1:
         return
-    for resource_id in vault.resources:
-        mine = [
-            backup
-            for backup in world.backups_in(vault.id)
-            if backup.resource_id == resource_id
-            and backup.policy_id == policy.id
-            and backup.status == "available"
-        ]
+    taken: defaultdict[str, list[Backup]] = defaultdict(list)
+    for backup in world.backups_in(vault.id):
+        if backup.policy_id == policy.id and backup.status == "available":
+            taken[backup.resource_id].append(backup)
+    for mine in taken.values():
+        mine.sort(key=lambda each: each.created_at)
         for backup in mine[: max(0, len(mine) - limit)]:
             work.delete_backup(world, backup, policy_id=policy.id)
 

@@ -34,3 +34,13 @@ class SystemClock:
 def moment(seconds: float) -> Timestamp:
     """A time in seconds since 1970, as messages carry it."""
     return Timestamp(seconds=int(seconds), nanos=int(seconds % 1 * 1e9))
+
+
+def in_words(seconds: float) -> str:
+    """A span of time for people, in its two largest units: `3 days 4 hours`."""
+    left, parts = int(seconds), []
+    for unit, size in (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1)):
+        count, left = divmod(left, size)
+        if count:
+            parts.append(f"{count} {unit}{'' if count == 1 else 's'}")
+    return " ".join(parts[:2]) or "less than a second"

@@ -242,7 +242,7 @@ class Lost(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown
     lose a policy; how many, and the ids of the first 1000.
 
     `newest_uid` and `newest_time`, in milliseconds since 1970: of the newest. `unknown`: CBR could
-    not be asked.
+    not be asked, or shows nothing that tells which go.
     """
 
     type: str

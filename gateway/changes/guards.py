@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from gateway.changes.change import Change
 from gateway.changes.guard_settings import GuardSettings
-from gateway.clock import moment
+from gateway.clock import in_words, moment
 from gateway.errors import GatewayError, Resource, Violation
 from gateway.reasons import Reason, reason_name
 from gateway.upstream.look import Look
@@ -67,7 +67,7 @@ _TOLD: Final = {
         errors_pb2.ERROR_REASON_RETENTION_SHORTENED,
         "policy",
         "The policy would keep fewer backups, and its next run delete {found}{newest}.",
-        "keep as many as there are",
+        "keep one more than there are of each resource",
     ),
 }
 
@@ -89,38 +89,40 @@ class Guards(Struct, frozen=True):
         asks = mode == "refuse" or (mode == "force" and (not forced or young_s > 0))
         try:
             async with asyncio.timeout(None if asks else _NOTING_S):
-                loss = await _loss(losing, change.request, look)
+                loss, newest_at = await _loss(losing, change.request, look)
         except (GatewayError, TimeoutError) as error:
             if guard is not None and asks and isinstance(error, GatewayError):
                 raise _unseen(error, guard) from None
-            loss = Loss(losing.kind, unknown=True)
+            loss, newest_at = Loss(losing.kind, unknown=True), 0.0
             log.warning("cannot see what a change destroys", error=str(error))
         if loss.count or loss.unknown:
             change.losses.append(loss)
-        if guard is None or not loss.count or not asks:
+        if guard is None or not (loss.count or loss.unknown) or not asks:
             return
         if mode == "refuse" or not forced:
             raise _refused(guard, change, loss)
-        age_s = self._age_s(change.scope.project, loss)
+        age_s = self._age_s(change.scope.project, newest_at)
         if age_s < young_s:
             raise _refused(guard, change, loss, age_s)
 
-    def _age_s(self, project: str, loss: Loss) -> float:
+    def _age_s(self, project: str, newest_at: float) -> float:
         """Of the newest, at least; by CBR's clock, which the list has just shown."""
         now = self.reader.clock(project).now()
-        return now.earliest - loss.newest_at if now is not None and loss.newest_at else 0.0
+        # What was made a moment ago may be later than the earliest that it can be now.
+        return max(0.0, now.earliest - newest_at) if now is not None and newest_at else 0.0
 
 
-async def _loss(losing: AnyLosing, request: Message, look: Look) -> Loss:
+async def _loss(losing: AnyLosing, request: Message, look: Look) -> tuple[Loss, float]:
+    """What goes, and when the newest of what may go was made."""
     lost = await losing.lost(request, look)
+    newest_id, newest_at = "", 0.0
+    if (made := losing.made) is not None and lost:
+        newest = max(lost, key=lambda row: made(row).ToNanoseconds())
+        newest_id, newest_at = str(row_id(newest)), made(newest).ToNanoseconds() / 1e9
+    if losing.is_guess is not None and await losing.is_guess(request, look):
+        return Loss(losing.kind, unknown=True), newest_at
     ids = tuple(str(row_id(row)) for row in lost[:_MAX_IDS])
-    if losing.made is None or not lost:
-        return Loss(losing.kind, len(lost), ids)
-    made = losing.made
-    newest = max(lost, key=lambda row: made(row).ToNanoseconds())
-    return Loss(
-        losing.kind, len(lost), ids, str(row_id(newest)), made(newest).ToNanoseconds() / 1e9
-    )
+    return Loss(losing.kind, len(lost), ids, newest_id, newest_at), newest_at
 
 
 def _unseen(error: GatewayError, guard: Guard) -> GatewayError:
@@ -137,18 +139,19 @@ def _refused(guard: Guard, change: Change, loss: Loss, age_s: float | None = Non
     told, settings = _TOLD[guard], change.guards
     withheld = loss.kind in change.hidden
     metadata: dict[str, str] = {"guard": settings.mode(guard)}
-    found, newest = amount(loss.kind, loss.count, withheld=withheld), ""
+    found = amount(loss.kind, loss.count, unknown=loss.unknown, withheld=withheld)
+    newest = ""
     if withheld:
         metadata["permission"] = LISTED_WITH[loss.kind]
     else:
-        metadata[f"{loss.kind}s"] = str(loss.count)
+        metadata[f"{loss.kind}s"] = "unknown" if loss.unknown else str(loss.count)
         if loss.newest_at:
             at = moment(loss.newest_at).ToJsonString()
             newest = f", the newest of {at}"
             metadata |= {"newestBackup": loss.newest_id, "newestTime": at}
     name = str(getattr(change.request, f"{told.about}_id"))
     text = told.text.format(found=found, newest=newest)
-    age = "" if age_s is None else "younger" if withheld else f"{age_s:.0f} s old, and younger"
+    age = "" if age_s is None else "younger" if withheld else f"{_old(age_s)} old, and younger"
     more = f" How many is told with {LISTED_WITH[loss.kind]}." if withheld else ""
     return GatewayError(
         told.reason,
@@ -159,10 +162,16 @@ def _refused(guard: Guard, change: Change, loss: Loss, age_s: float | None = Non
     )
 
 
+def _old(age_s: float) -> str:
+    """To the minute: CBR's clock is not known much better."""
+    minutes = age_s // 60
+    return in_words(minutes * 60) if minutes else "less than a minute"
+
+
 def _advice(told: _Told, guard: Guard, settings: GuardSettings, age: str) -> str:
     if age:
         return (
-            f"the newest is {age} than {settings.min_age_of_last_backup_s:.0f} s"
+            f"the newest is {age} than {in_words(settings.min_age_of_last_backup_s)}"
             f" (guards.min_age_of_last_backup_s), so that `force` does not help: {told.instead}"
         )
     if settings.mode(guard) == "refuse":

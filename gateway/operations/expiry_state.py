@@ -28,14 +28,17 @@ async def expiry_refused(
 async def expiring_sooner(
     request: vault_pb2.UpdateBackupExpirationRequest, look: Look
 ) -> Sequence[backup_pb2.Backup]:
-    """Backups of the vault that are kept now, or for longer than until the new day begins."""
+    """Backups of the vault that are kept now, or for longer than until the new day begins. Only
+    complete ones get the new day.
+    """
     until = _begins(request, UTC)
     if until is None:
         return ()  # CBR refuses a day that there is not.
     return [
         each
         for each in await backups_in(look, request.vault_id)
-        if not each.HasField("expire_time") or each.expire_time.ToSeconds() > until
+        if each.status == backup_pb2.BACKUP_STATUS_AVAILABLE
+        and (not each.HasField("expire_time") or each.expire_time.ToSeconds() > until)
     ]
 
 

@@ -5,7 +5,7 @@ from typing import Final
 from cbrgateway.v1 import backup_pb2, policy_pb2, types_pb2, vault_pb2
 
 from gateway.errors import field_invalid
-from gateway.operations import policy_state
+from gateway.operations import policy_state, retention_state
 from gateway.operations.growth import one
 from gateway.operations.reads import POLICY
 from gateway.upstream.amounts import Metric
@@ -47,7 +47,8 @@ UPDATE_POLICY: Final = Traits[policy_pb2.UpdatePolicyRequest, policy_pb2.UpdateP
     losing=Losing[policy_pb2.UpdatePolicyRequest, backup_pb2.Backup](
         guard=Guard.SHORTEN_RETENTION,
         kind="backup",
-        lost=policy_state.no_longer_kept,
+        lost=retention_state.no_longer_kept,
+        is_guess=retention_state.is_guess,
         made=lambda backup: backup.create_time,
     ),
     check_owner=_check_name,

@@ -1,14 +1,13 @@
 """What keeps CBR from changing a policy, or where it works; and what such a change takes away."""
 
-from collections import defaultdict
 from collections.abc import Sequence
 from typing import Final
 
-from cbrgateway.v1 import backup_pb2, policy_pb2, types_pb2, vault_pb2
+from cbrgateway.v1 import policy_pb2, types_pb2, vault_pb2
 
 from gateway.operations.destination_state import destination_refused
 from gateway.operations.reads import POLICY
-from gateway.operations.vault_state import REPLICABLE, backups_in, unusable, vault_of
+from gateway.operations.vault_state import REPLICABLE, unusable, vault_of
 from gateway.upstream.look import Look, Refusal, refusal
 
 _MAX_POLICIES: Final = 32
@@ -54,29 +53,6 @@ async def update_refused(request: policy_pb2.UpdatePolicyRequest, look: Look) ->
     region = request.policy.operation_definition.destination_region
     moves = region and region != policy.operation_definition.destination_region
     return refusal(6003) if moves and policy.associated_vaults else None
-
-
-async def no_longer_kept(
-    request: policy_pb2.UpdatePolicyRequest, look: Look
-) -> Sequence[backup_pb2.Backup]:
-    """Backups that the policy took, above the number that it is to keep of each resource: its next
-    run deletes them, but for those that long-term counts keep. A new `retention_duration_days`
-    holds for new backups only. Source: the vendor's FAQ on changed retention rules.
-    """
-    most = request.policy.operation_definition.max_backups
-    if most < 1:
-        return ()
-    policy = await _policy(look, request.policy_id)
-    if 0 < policy.operation_definition.max_backups <= most:
-        return ()
-    taken: defaultdict[tuple[str, str], list[backup_pb2.Backup]] = defaultdict(list)
-    for vault in policy.associated_vaults:
-        for each in await backups_in(look, vault.vault_id):
-            if each.scheduled_operation_id == policy.id:
-                taken[vault.vault_id, each.resource_id].append(each)
-    for backups in taken.values():
-        backups.sort(key=lambda each: each.create_time.ToNanoseconds(), reverse=True)
-    return [each for backups in taken.values() for each in backups[most:]]
 
 
 async def association_refused(

@@ -39,7 +39,7 @@ class Loss(msgspec.Struct, frozen=True, gc=False):
 
     `kind`: backup, vault or policy. `ids`: of the first of them. `newest_id` and `newest_at`: in
     seconds since 1970; empty and 0 where nothing tells when they were made. `unknown`: CBR could
-    not be asked, so that `count` says nothing.
+    not be asked, or shows nothing that tells which go, so that `count` says nothing.
     """
 
     kind: str
@@ -85,13 +85,14 @@ class Losing(msgspec.Struct, Generic[Request, Row], frozen=True, kw_only=True):
     """How to see what a change would destroy.
 
     `guard`: None where it can be put back, so that it is only told and recorded. `made`: when a row
-    was made; None: nothing tells.
+    was made; None: nothing tells. `is_guess`: whether `lost` is only what may go.
     """
 
     kind: str
     lost: Callable[[Request, Look], Awaitable[Sequence[Row]]]
     guard: Guard | None = None
     made: Callable[[Row], Timestamp] | None = None
+    is_guess: Callable[[Request, Look], Awaitable[bool]] | None = None
 
 
 AnyLosing: TypeAlias = Losing[Any, Any]

@@ -378,19 +378,19 @@ UPDATE = "PolicyService/UpdatePolicy"
 async def test_a_policy_that_keeps_fewer_backups_needs_force(world, payments):
     policy, ids = await of_policy(payments, world, 3)
     for more in ({}, {"validate_only": True}):
-        refused = await payments.fails(UPDATE, keeping(policy, 1, **more))
+        refused = await payments.fails(UPDATE, keeping(policy, 2, **more))
         assert (refused.reason, refused.code) == ("RETENTION_SHORTENED", "FAILED_PRECONDITION")
-        assert refused.facts["backups"] == "2"
+        assert refused.facts["backups"] == "2"  # The run's own backup is the third.
         assert refused.facts["newestBackup"] == ids[1]
     assert arrived(world, UPDATE) == []
-    told = await payments.ok(UPDATE, keeping(policy, 1, validate_only=True, force=True))
+    told = await payments.ok(UPDATE, keeping(policy, 2, validate_only=True, force=True))
     (loss,) = told.validation.losses
     assert (loss.kind, sorted(loss.ids)) == ("backup", sorted(ids[:2]))
     assert arrived(world, UPDATE) == []
-    await payments.ok(UPDATE, keeping(policy, 1, force=True))
+    await payments.ok(UPDATE, keeping(policy, 2, force=True))
 
 
-@pytest.mark.parametrize("most", [3, 10, -1])
+@pytest.mark.parametrize("most", [4, 10, -1])
 async def test_a_policy_that_keeps_as_many_needs_none(world, payments, most):
     policy, _ = await of_policy(payments, world, 3)
     await payments.ok(UPDATE, keeping(policy, most))

@@ -71,7 +71,7 @@ async def test_guards_say_no_more_than_that_there_are_backups(world):
     refused = await caller(world, "remover").fails(
         DELETE, {"vault_id": backup.vault_id, "force": True}
     )
-    assert "the newest is younger than 3600 s" in refused.message
+    assert "the newest is younger than 1 hour" in refused.message
     seen = await caller(world, "lister").fails(DELETE, {"vault_id": backup.vault_id})
     assert seen.facts["newestBackup"] == backup.id
 

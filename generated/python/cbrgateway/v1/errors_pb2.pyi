@@ -163,8 +163,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     What to do: give the vaults another policy (ListVaults with `policy_id` shows them), or with the guard `force` call again with `force` set.
     """
     ERROR_REASON_RETENTION_SHORTENED: _ErrorReason.ValueType  # 104
-    """FAILED_PRECONDITION. The policy would keep fewer backups than there are, so that its next run deletes the oldest, and a guard of the gateway keeps a call from
-    that (`guards.shorten_retention` of the tenant). Metadata as of VAULT_NOT_EMPTY. Nothing was sent.
+    """FAILED_PRECONDITION. The policy would keep fewer backups, so that its next run deletes the oldest, and a guard of the gateway keeps a call from
+    that (`guards.shorten_retention` of the tenant). Metadata as of VAULT_NOT_EMPTY; `backups` is `unknown` where nothing tells which go. Nothing was sent.
     What to do: set a `max_backups` that keeps them, or with the guard `force` call again with `force` set.
     """
     ERROR_REASON_VAULT_EXISTS: _ErrorReason.ValueType  # 30
@@ -457,8 +457,8 @@ ERROR_REASON_POLICY_IN_USE: ErrorReason.ValueType  # 102
 What to do: give the vaults another policy (ListVaults with `policy_id` shows them), or with the guard `force` call again with `force` set.
 """
 ERROR_REASON_RETENTION_SHORTENED: ErrorReason.ValueType  # 104
-"""FAILED_PRECONDITION. The policy would keep fewer backups than there are, so that its next run deletes the oldest, and a guard of the gateway keeps a call from
-that (`guards.shorten_retention` of the tenant). Metadata as of VAULT_NOT_EMPTY. Nothing was sent.
+"""FAILED_PRECONDITION. The policy would keep fewer backups, so that its next run deletes the oldest, and a guard of the gateway keeps a call from
+that (`guards.shorten_retention` of the tenant). Metadata as of VAULT_NOT_EMPTY; `backups` is `unknown` where nothing tells which go. Nothing was sent.
 What to do: set a `max_backups` that keeps them, or with the guard `force` call again with `force` set.
 """
 ERROR_REASON_VAULT_EXISTS: ErrorReason.ValueType  # 30

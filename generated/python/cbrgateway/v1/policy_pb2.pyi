@@ -410,7 +410,7 @@ class UpdatePolicyRequest(_message.Message):
     the change would do; what would refuse it refuses this call.
     """
     force: _builtins.bool
-    """Changes the policy also where it then keeps fewer backups than there are. Without it such a change is refused (RETENTION_SHORTENED), unless the tenant's guards
+    """Changes the policy also where it then keeps fewer backups, so that its next run deletes some. Without it such a change is refused (RETENTION_SHORTENED), unless the tenant's guards
     say otherwise.
     """
     etag: _builtins.str

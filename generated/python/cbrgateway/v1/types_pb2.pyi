@@ -1420,7 +1420,7 @@ class Loss(_message.Message):
     newest_id: _builtins.str
     """Id of the newest, where CBR tells when they were made."""
     unknown: _builtins.bool
-    """True: CBR could not be asked for them, so that `count` says nothing."""
+    """True: CBR could not be asked for them, or shows nothing that tells which go, so that `count` says nothing."""
     withheld: _builtins.bool
     """True: the caller may not list what is lost, such as with `cbr:backups:list`, and is told only that there is some; `count` says nothing."""
     @_builtins.property
