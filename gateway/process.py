@@ -12,6 +12,7 @@ from gateway import telemetry
 from gateway.app import ALONE, App, ProcessRole, open_app
 from gateway.config import Config
 from gateway.signals import Signals
+from gateway.state.settings import MEMORY
 
 _COLLECT_AFTER: Final = (50_000, 20, 20)
 """For Python's garbage collector: with its usual thresholds it walks through all objects of
@@ -125,14 +126,27 @@ def _tell(app: App, config: Config) -> None:
     if app.health_address:
         known["health"] = app.health_address
     log.info("serving", address=app.address, **known)
+    warn(config)
+
+
+def warn(config: Config) -> None:
+    """Of what ends with this process."""
     if config.page_token_key is None:
-        warn_of_no_key()
+        log.warning(
+            "page_token_key is not set: page and resume tokens end with this process, and no other"
+            " replica takes them"
+        )
+    if text := events_lost(config):
+        log.warning(text)
 
 
-def warn_of_no_key() -> None:
-    log.warning(
-        "page_token_key is not set: page and resume tokens end with this process, and no other"
-        " replica takes them"
+def events_lost(config: Config) -> str:
+    """A warning, where events for webhooks do not outlive the process."""
+    if not config.events.sinks or config.state.kind != "sqlite" or config.state.path != MEMORY:
+        return ""
+    return (
+        'state.path is ":memory:": events that events.sinks have not taken yet, and dead letters,'
+        " end with the gateway. Set state.path to a file on a disk that stays, or use a Valkey"
     )
 
 

@@ -61,8 +61,12 @@ def check(
     """
     if report_file is not None and not online:
         raise click.UsageError("--report needs --online: what it tells is asked of CBR")
+    from gateway.process import events_lost
+
     config, layers, catalog = _found(config_file, flags)
     _check_start(config, layers, start)
+    if text := events_lost(config):
+        click.echo(f"Warning: {text}", err=True)
     counts = {
         "RPC": len(catalog.bindings),
         "region": len(config.upstream.regions),

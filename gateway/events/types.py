@@ -5,7 +5,8 @@ what the audit log shows: ids, codes and words of the gateway, nothing that a ca
 """
 
 import datetime as dt
-from typing import Annotated, Any, Final, Literal, TypeAlias
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Literal, TypeAlias, get_args, get_type_hints
 
 import msgspec
 
@@ -195,6 +196,14 @@ class ScheduleMissed(_Envelope, frozen=True, kw_only=True, tag="com.cbrgateway.s
 
 
 Event: TypeAlias = TaskEnded | ChangeRefused | ChangeDoubtful | LimitReached | ScheduleMissed
+
+OUTCOMES: Final[Mapping[str, frozenset[str]]] = {
+    kind.__struct_config__.tag: frozenset(
+        get_args(get_type_hints(get_type_hints(kind)["data"])["outcome"])
+    )
+    for kind in get_args(Event)
+}
+"""Those that events of each type can have."""
 
 
 def type_of(event: Event) -> str:

@@ -20,7 +20,7 @@ from gateway.background import in_background, on_loop
 from gateway.config import Config
 from gateway.metrics.merged import Metric
 from gateway.metrics.workers import Merged, WorkersParts
-from gateway.process import warn_of_no_key
+from gateway.process import warn
 from gateway.rpc.health import Health
 from gateway.rpc.server import HealthServer
 from gateway.secret import Secret
@@ -150,8 +150,7 @@ class _Parent:
             audit=self.config.audit.kind,
             **known,
         )
-        if self.config.page_token_key is None:
-            warn_of_no_key()
+        warn(self.config)
 
     def _announce(self) -> None:
         if self.health is not None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+import structlog.testing
 import yaml
 from click.testing import CliRunner
 
@@ -16,6 +17,7 @@ from gateway.config import ConfigError, load
 from gateway.events.settings import EventSettings
 from gateway.events.sink_queues import SinkQueues
 from gateway.events.types import Outcome
+from gateway.process import warn
 from gateway.state import StoreSettings, open_store
 from tests.events.receiver import KEY, OTHER_KEY
 from tests.events.test_delivery import event
@@ -34,6 +36,7 @@ ENVIRON = {
 GOOD = {"name": "ops", "url": "https://hooks.example.com/a", "keys": [{"env": "HOOK_KEY"}]}
 TWICE = [{"env": "HOOK_KEY"}, {"env": "HOOK_KEY"}]
 SAME = [{"env": "HOOK_KEY"}, {"env": "SAME_KEY"}]
+LIMIT, ENDED = "com.cbrgateway.limit.reached.v1", "com.cbrgateway.task.ended.v1"
 OTHER = GOOD | {"name": "other", "url": "https://hooks.example.com/b"}
 
 
@@ -68,6 +71,26 @@ def line_of(path, text):
             "started",
             "must be",
         ),
+        (
+            {"sinks": [GOOD | {"types": [LIMIT], "outcomes": ["failed"]}]},
+            "types[0]",
+            "limit.reached",
+            "has none of the sink's outcomes",
+        ),
+        (
+            {"sinks": [GOOD | {"types": [LIMIT, ENDED], "outcomes": ["failed"]}]},
+            "types[0]",
+            "limit.reached",
+            "Add one to outcomes (reached)",
+        ),
+        (
+            {"sinks": [GOOD | {"types": [ENDED], "outcomes": ["failed", "missed"]}]},
+            "outcomes[1]",
+            "- missed",
+            "Add com.cbrgateway.schedule.missed.v1 to types",
+        ),
+        ({"sinks": [GOOD | {"url": "https://a.example:0/"}]}, "url", "a.example", "port 0"),
+        ({"sinks": [GOOD | {"url": "https://a..example/"}]}, "url", "a..example", "no address"),
         ({"sinks": [GOOD | {"outcomes": ["broken"]}]}, "outcomes[0]", "broken", "must be"),
         ({"sinks": [GOOD | {"tenants": ["nobody"]}]}, "tenants[0]", "nobody", "not a tenant"),
         ({"sinks": [GOOD | {"keys": [{"env": "SHORT_KEY"}]}]}, "keys[0]", "SHORT", "24 to 64"),
@@ -92,6 +115,35 @@ def test_a_mistake_is_named_with_its_line(tmp_path, events, key, near, says):
     assert "canary" not in text
 
 
+HERE = (
+    *("2130706433", "127.1", "0x7f000001", "0x7F.1", "0177.0.0.1", "017700000001", "[::1]"),
+    *("localhost", "LOCALHOST", "localhost.", "localhost.localdomain", "hook.localhost"),
+    "[::ffff:127.0.0.1]",
+)
+ELSEWHERE = ("0", "0.0.0.0", "10.1", "169.254.169.254", "0xa9fea9fe", "[fe80::1]", "[fd00::1]")
+
+
+@pytest.mark.parametrize("host", [*HERE, *ELSEWHERE])
+def test_an_address_that_is_not_public_is_refused_in_any_form(tmp_path, host):
+    path = written(tmp_path, {"sinks": [GOOD | {"url": f"https://{host}:8443/a"}]})
+    with pytest.raises(ConfigError) as report:
+        load(path, ENVIRON, {})
+    (told,) = str(report.value).splitlines()[1:]
+    assert f"events.sinks[0].url ({path}:{line_of(path, ':8443/a')}): leads to " in told
+    assert "not public. Name its network in events.allowed_networks" in told
+
+
+@pytest.mark.parametrize("host", HERE)
+def test_and_taken_where_its_network_is_allowed(tmp_path, host):
+    events = {"sinks": [GOOD | {"url": f"https://{host}/a"}]}
+    load(written(tmp_path, events | {"allowed_networks": ["127.0.0.0/8", "::/0"]}), ENVIRON, {})
+
+
+@pytest.mark.parametrize("host", ["8.8.8.8", "134744072", "localhost.example.com", "notlocalhost"])
+def test_public_addresses_and_names_that_must_be_asked_for_are_taken(tmp_path, host):
+    load(written(tmp_path, {"sinks": [GOOD | {"url": f"https://{host}/a"}]}), ENVIRON, {})
+
+
 def test_the_example_for_who_is_on_call_takes_every_outcome_but_success():
     """Copied as it stands, it must leave out nothing that went wrong."""
     blocks = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "events.md").read_text(), re.DOTALL)
@@ -104,6 +156,26 @@ def test_check_tells_them(tmp_path):
     result = run("check", "--config", str(written(tmp_path, {"sinks": [GOOD, GOOD]})))
     assert result.exit_code == 1
     assert "events.sinks[1].name" in result.output
+
+
+@pytest.mark.parametrize(
+    ("sinks", "state", "warned"),
+    [
+        ([GOOD], {}, True),
+        ([GOOD], {"path": "./:memory:"}, True),
+        ([GOOD], {"path": "kept.db"}, False),
+        ([], {}, False),
+    ],
+)
+def test_a_store_that_forgets_events_is_warned_of(tmp_path, monkeypatch, sinks, state, warned):
+    monkeypatch.chdir(tmp_path)
+    path = written(tmp_path, {"sinks": sinks}, state=state)
+    result = run("check", "--config", str(path))
+    assert result.exit_code == 0, result.output
+    assert ('Warning: state.path is ":memory:": events' in result.stderr) is warned
+    with structlog.testing.capture_logs() as logs:
+        warn(load(path, ENVIRON, {}))
+    assert any("events.sinks have not taken" in each["event"] for each in logs) is warned
 
 
 def test_authorities_that_cannot_be_read_are_named(tmp_path):
