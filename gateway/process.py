@@ -95,7 +95,7 @@ async def serve(
         try:
             async with open_app(config, load, role) as app:
                 wishes.started(app)
-                _tell(app, config)
+                _tell(app, config, worker=role.worker is not None)
                 if ready is not None:
                     ready(app)
                 await wishes.ended.wait()
@@ -108,7 +108,7 @@ async def serve(
         log.info("stopped")
 
 
-def _tell(app: App, config: Config) -> None:
+def _tell(app: App, config: Config, *, worker: bool) -> None:
     # What is alive now lives as long as the process; without this, every full collection walks all
     # of it again.
     gc.freeze()
@@ -126,7 +126,8 @@ def _tell(app: App, config: Config) -> None:
     if app.health_address:
         known["health"] = app.health_address
     log.info("serving", address=app.address, **known)
-    warn(config)
+    if not worker:
+        warn(config)
 
 
 def warn(config: Config) -> None:
