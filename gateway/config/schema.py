@@ -11,30 +11,9 @@ from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
 from gateway.config.problems import KeyPath, did_you_mean
+from gateway.wording import sentence
 
 _SCALARS = (int, float, dt.date)
-_WORDS = {
-    "int_parsing": "must be a whole number",
-    "int_type": "must be a whole number",
-    "int_from_float": "must be a whole number",
-    "float_parsing": "must be a number",
-    "float_type": "must be a number",
-    "finite_number": "must be a finite number",
-    "bool_parsing": "must be true or false",
-    "bool_type": "must be true or false",
-    "tuple_type": "must be a list",
-    "model_type": "must be a mapping of keys and values",
-    "model_attributes_type": "must be a mapping of keys and values",
-    "dict_type": "must be a mapping of keys and values",
-    "path_type": "must be a path",
-    "too_short": "must have at least one entry",
-    "string_too_short": "must not be empty",
-    "string_pattern_mismatch": "does not have the form {pattern}",
-    "greater_than": "must be greater than {gt}",
-    "greater_than_equal": "must be at least {ge}",
-    "less_than": "must be less than {lt}",
-    "less_than_equal": "must be at most {le}",
-}
 
 
 def located(
@@ -93,14 +72,12 @@ def explained(
     """
     kind, context, last = error["type"], error.get("ctx", {}), str(path[-1]) if path else ""
     known = holder.model_fields if holder else {}
-    text = error["msg"]
+    text = sentence(error)
     match kind:
         case "missing":
             text = f"is missing. {known[last].description}"
         case "extra_forbidden":
             text = f"is not a known key. {did_you_mean(last, known, 'Known keys here')}"
-        case "value_error":
-            text = str(context["error"])
         case "string_type":
             text = (
                 "must be text. Put quotes around it"
@@ -116,8 +93,6 @@ def explained(
         case "union_tag_invalid":
             wanted = context["expected_tags"]
             path, text = (*path, "kind"), f"must be {_bare(wanted)}{_near(context['tag'], wanted)}"
-        case _ if kind in _WORDS:
-            text = _WORDS[kind].format(**context)
     return path, text
 
 

@@ -43,7 +43,8 @@ async def test_a_limit_for_nobody_is_refused_with_a_hint(world, level, subject, 
     for more in ({}, {"validate_only": True}):
         failed = await admin.fails(SET, wish(level, subject, **more))
         assert (failed.reason, failed.fields) == ("FIELD_INVALID", ["limit.subject"])
-        assert failed.message.endswith(hint)
+        assert failed.message.endswith(f"; {hint}")
+        assert "has such a" in failed.message or "has no such" in failed.message
 
 
 @pytest.mark.parametrize(
@@ -64,6 +65,26 @@ async def test_a_limit_for_somebody_is_set_without_a_warning(world, level, subje
     await admin.ok("QuotaService/DeleteLimit", {"name": answer.limit.name})
 
 
+@pytest.mark.parametrize(
+    ("given", "field", "told"),
+    [
+        ({"per_second": 0, "burst": 10}, "limit.per_second", "must be greater than 0"),
+        ({"per_second": -1, "burst": 10}, "limit.per_second", "must be greater than 0"),
+        ({"per_second": 1e7, "burst": 10}, "limit.per_second", "must be at most 1000000"),
+        ({"per_second": "NaN", "burst": 10}, "limit.per_second", "must be a finite number"),
+        ({"per_second": 1, "burst": 0}, "limit.burst", "must be at least 1"),
+        ({"per_second": 1, "burst": 2e9}, "limit.burst", "must be at most 1000000000"),
+        ({"per_second": 1, "burst": 2}, "limit", "burst is below 10, the cost of one call"),
+        ({"per_second": 1}, "limit", "requests takes per_second and burst, and no value"),
+    ],
+)
+async def test_a_rate_that_none_can_be_says_what_is_accepted(world, given, field, told):
+    limit = {"metric": "QUOTA_METRIC_REQUESTS", "level": "QUOTA_LEVEL_TENANT", **given}
+    failed = await caller(world, "admin").fails(SET, {"limit": limit})
+    assert (failed.reason, failed.fields) == ("FIELD_INVALID", [field])
+    assert failed.message.startswith(f"{field}: {told}")
+
+
 async def test_a_limit_below_the_use_says_so(world):
     call, admin = caller(world), caller(world, "admin")
     for name in ("a", "b"):
@@ -71,11 +92,11 @@ async def test_a_limit_below_the_use_says_so(world):
     below = wish("TENANT", "payments", 1, "VAULTS")
     set_ = await admin.ok(SET, below)
     (warning,) = set_.warnings
-    assert warning.startswith("payments: 2 vaults are used, and the limit is 1.")
+    assert warning.startswith("limit.value 1 is below what payments uses: 2 vaults. ")
     told = await admin.ok(SET, below | {"validate_only": True})
     assert list(told.validation.warnings) == [warning]
     (each,) = (await admin.ok(SET, wish("TENANT", "", 0, "VAULTS"))).warnings
-    assert each.startswith("payments: 2 vaults are used, and the limit is 0.")
+    assert each.startswith("limit.value 0 is below what payments uses: 2 vaults. ")
     all_ = await admin.ok(SET, wish("GLOBAL", "", 1999, "CAPACITY_GIB"))
     (warning,) = all_.warnings
-    assert warning.startswith("All together: 2000 capacity_gib are used, and the limit is 1999.")
+    assert warning.startswith("limit.value 1999 is below what all use: 2000 GiB of vaults. ")

@@ -193,11 +193,11 @@ MISTAKES = {
     ),
     "polls that never come": (
         "watch: {idle_s: 1.0e+9}",
-        "watch.idle_s (gateway.yaml:1): must be at most 3600.0",
+        "watch.idle_s (gateway.yaml:1): must be at most 3600",
     ),
     "vaults that are read too rarely for the alert on it": (
         "metrics: {vaults_s: 3600}",
-        "metrics.vaults_s (gateway.yaml:1): must be at most 1800.0",
+        "metrics.vaults_s (gateway.yaml:1): must be at most 1800",
     ),
     "labels beyond the cap": (
         "metrics:\n  max_tenants: 0\n  tenants: [acme]",

@@ -202,7 +202,7 @@ def test_each_mistake_has_its_words(here: Path, case: str) -> None:
         ),
         (
             "{metric: requests, per_second: 0}",
-            "limits[0].per_second (tenants/a.yaml:7): must be greater than 0.0",
+            "limits[0].per_second (tenants/a.yaml:7): must be greater than 0",
         ),
         (
             "{metric: requests, per_second: .inf}",

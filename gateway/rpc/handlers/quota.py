@@ -34,6 +34,7 @@ from gateway.state.parts import in_parts
 from gateway.upstream.page_tokens import PageTokens
 from gateway.upstream.paging import plan_page
 from gateway.upstream.retry import READ_CAP_S, Deadline
+from gateway.wording import sentence
 
 
 def _word(name: str, prefix: str) -> str:
@@ -68,9 +69,7 @@ def _entry(limit: quota_pb2.Limit) -> LimitEntry:
     except ValidationError as failure:
         first = failure.errors()[0]
         path = ".".join(("limit", *(str(part) for part in first["loc"])))
-        raise field_invalid(
-            path, str(first.get("ctx", {}).get("error", first["msg"])), "limit"
-        ) from None
+        raise field_invalid(path, sentence(first), "limit") from None
 
 
 def _warnings(call: Call, request: Message) -> list[quota_pb2.FieldWarning]:

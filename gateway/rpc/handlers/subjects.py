@@ -13,12 +13,21 @@ from gateway.limits.limits import Kind, Level, Limit, Scope, day_of
 from gateway.limits.pricing import Pricer
 from gateway.upstream.amounts import Metric
 
-_WORDS: Final = {
-    Level.ACCOUNT: "credential that a project is opened with",
-    Level.TENANT: "tenant",
-    Level.PROJECT: "project of a tenant",
-    Level.PRINCIPAL: "caller of a tenant, as tenant/name",
+_NOBODY: Final = {
+    Level.ACCOUNT: "no project of this gateway has such a credential",
+    Level.TENANT: "this gateway has no such tenant",
+    Level.PROJECT: "no tenant of this gateway has such a project",
+    Level.PRINCIPAL: "no tenant of this gateway has such a caller; callers are written tenant/name",
 }
+_UNITS: Final = {
+    Metric.VAULTS: "vaults",
+    Metric.POLICIES: "policies",
+    Metric.CAPACITY_GIB: "GiB of vaults",
+    Metric.GROWTH_GIB_PER_DAY: "GiB of new vaults and growth today",
+    Metric.CHECKPOINTS_PER_DAY: "checkpoints today",
+    Metric.REPLICATIONS_PER_DAY: "replications today",
+}
+"""Of the metrics whose use may be above a limit."""
 _SHOWN: Final = 12
 _COUNT_S: Final = 5.0
 """How long an answer waits for what was never counted."""
@@ -43,9 +52,7 @@ class Subjects(Struct, frozen=True):
         near = difflib.get_close_matches(limit.subject, known, n=1)
         names = ", ".join(sorted(known)[:_SHOWN]) + (", ..." if len(known) > _SHOWN else "")
         hint = f"did you mean {near[0]}?" if near else f"known: {names}"
-        raise field_invalid(
-            "limit.subject", f"is no {_WORDS[limit.level]} of this gateway; {hint}", "subject"
-        )
+        raise field_invalid("limit.subject", f"{_NOBODY[limit.level]}; {hint}", "subject")
 
     async def count(self, limit: Limit) -> None:
         """Has what a new limit is on counted, as far as that can be done soon. Raises StoreDown."""
@@ -69,8 +76,9 @@ class Subjects(Struct, frozen=True):
         names = {limit.key(subject, part): subject for subject in subjects}
         found = await self.pricer.counters.usage(list(names))
         return [
-            f"{subject or 'All together'}: {used} {limit.metric} are used, and the limit is"
-            f" {limit.value}. Nothing is taken away; nothing grows until less is used."
+            f"limit.value {limit.value} is below what {f'{subject} uses' if subject else 'all use'}"
+            f": {used} {_UNITS[limit.metric]}. Nothing is taken away; nothing grows until less is"
+            " used."
             for key, subject in sorted(names.items())
             if (used := found[key].committed + found[key].reserved) > limit.value
         ]
