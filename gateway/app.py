@@ -26,7 +26,7 @@ from gateway.audit.task_record import TaskActivity
 from gateway.background import in_background
 from gateway.certificate_files import renewals
 from gateway.changes.ends import Listener, TaskEnd, TaskEnds
-from gateway.changes.ledger import Ending
+from gateway.changes.ledger import AnyOperation, Ending
 from gateway.changes.owners import TaskOwners
 from gateway.changes.recovery import Recovery
 from gateway.changes.submission_records import SubmissionRecords
@@ -48,7 +48,7 @@ from gateway.reload import Read, Reloader
 from gateway.renewal import Renewable, Renewals
 from gateway.rpc import server, validation
 from gateway.rpc.arrival import Arrivals
-from gateway.rpc.audited import Recorder, left_out_of, local_change
+from gateway.rpc.audited import Recorder, local_change
 from gateway.rpc.call import Call, CallMeter
 from gateway.rpc.concurrency import Concurrency
 from gateway.rpc.connections import Connections
@@ -69,6 +69,7 @@ from gateway.rpc.handlers.watch import WatchHandlers
 from gateway.rpc.in_flight import InFlight
 from gateway.rpc.pipeline import Serving
 from gateway.rpc.server import Bounds, Servers
+from gateway.rpc.settled import settled
 from gateway.rpc.status import to_status
 from gateway.schedules.missed import MissedRun
 from gateway.schedules.watching import OnMissed, ScheduleWatch
@@ -228,11 +229,11 @@ async def open_app(
         audit = await stack.enter_async_context(opening)
         events = Events(config.events, store, way.clock)
         submissions, enricher = _submissions(config, store, way)
-        on_end, marks = _settling(audit, events), audit.mark_removed
+        on_end, marks = _settling(audit, events, way.catalog), audit.mark_removed
         quota = Quota(config, store, submissions, way.client, on_end=on_end, on_mark_removal=marks)
         await stack.enter_async_context(quota.renewals.running())
         await quota.recovery.start()
-        await _settle(audit, store.operations)
+        await _settle(audit, store.operations, way.catalog)
         watched = _watched(config, way, quota, enricher, _listeners(events, audit, observed))
         stack.callback(submissions.subscribe(watched.hub.hear))
         serving = _serving(config, way, quota, audit, observed.calls, on_failed=events.call_failed)
@@ -302,12 +303,14 @@ def _listeners(events: Events, audit: Audit, observed: Observed) -> list[Listene
     return [*events.listeners(), *records, observed.task_ended]
 
 
-def _settling(audit: Audit, events: Events) -> Callable[[str, Ending], None]:
-    def settled(op_id: str, ending: Ending) -> None:
-        audit.settled(op_id, ending.result.name, lambda: left_out_of(ending.note))
-        events.settled(op_id, ending.result)
+def _settling(
+    audit: Audit, events: Events, catalog: Catalog
+) -> Callable[[AnyOperation, Ending], None]:
+    def on_end(op: AnyOperation, ending: Ending) -> None:
+        audit.settled(op.id, ending.result.name, lambda: settled(catalog, op, ending))
+        events.settled(op.id, ending.result)
 
-    return settled
+    return on_end
 
 
 def _watched(
@@ -664,7 +667,7 @@ async def _clocks(client: Client, data: Life) -> list[float]:
     return told
 
 
-async def _settle(audit: Audit, operations: OperationStore) -> None:
+async def _settle(audit: Audit, operations: OperationStore, catalog: Catalog) -> None:
     """Tells the audit log the ends that the store knows and an earlier process did not record."""
     try:
         # One by one: they are few, and those that have ended in a day may be a million.
@@ -676,7 +679,8 @@ async def _settle(audit: Audit, operations: OperationStore) -> None:
         if op is not None and op.state in {State.COMMITTED, State.RELEASED}:
             done = op.state is State.COMMITTED
             result = ChangeResult.DONE if done else ChangeResult.NOTHING
-            audit.settled(op.id, result.name, functools.partial(left_out_of, op.note))
+            ending = Ending(result, None, op.resource_id, op.note)
+            audit.settled(op.id, result.name, functools.partial(settled, catalog, op, ending))
 
 
 async def _ended(task: asyncio.Task[None]) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from gateway.changes.dry_run import DryRun
 from gateway.changes.freed import Freed
 from gateway.changes.guards import Guards
-from gateway.changes.ledger import Ending, Ledger
+from gateway.changes.ledger import AnyOperation, Ending, Ledger
 from gateway.changes.named_tasks import NamedTasks
 from gateway.changes.outcome_search import OutcomeSearch
 from gateway.changes.planning import Planner
@@ -44,7 +44,7 @@ class Quota:
         submissions: Submissions,
         client: Client,
         *,
-        on_end: Callable[[str, Ending], None],
+        on_end: Callable[[AnyOperation, Ending], None],
         on_mark_removal: Callable[[str, str, str, str], None],
     ) -> None:
         self._config, self._store, self._client = config, store, client

@@ -152,7 +152,14 @@ def _ended_task() -> TaskActivity:
 def _open_ends() -> Mapping[Event, bytes]:
     """What is told of calls later, or by the gateway itself."""
     return {
-        events.CHANGE_SETTLED: own_record(events.CHANGE_SETTLED, **_ABOUT, change_result="DONE"),
+        events.CHANGE_SETTLED: own_record(
+            events.CHANGE_SETTLED,
+            **_ABOUT,
+            principal=_CALLER.principal,
+            project=_CALLER.project,
+            resources=(Resource(type="vault", uid=_VAULT[0][1]),),
+            change_result="DONE",
+        ),
         events.CHANGE_UNRESOLVED: own_record(
             events.CHANGE_UNRESOLVED, **_ABOUT, change_result="UNKNOWN"
         ),

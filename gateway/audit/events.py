@@ -25,6 +25,7 @@ from gateway.audit.record import (
     Resource,
     Service,
     Unmapped,
+    User,
     activity,
 )
 
@@ -216,14 +217,16 @@ def own_record(
     *,
     subject: str = "",
     tenant: str = "",
+    principal: str = "",
+    project: str = "",
     operation: str = "Audit/Log",
     resources: tuple[Resource, ...] = (),
     **more: Unpack[OwnFields],
 ) -> bytes:
     """The body of a record about the log.
 
-    `subject` and `resources`: the change and the objects that it is about, if any; `more`: what
-    only some of them have.
+    `subject`, `principal`, `project` and `resources`: the change that it is about, whose it was,
+    and its objects, if any; `more`: what only some of them have.
     """
     number, name, type_uid = activity("other")
     status_id, severity_id = _OF_RESULTS.get(
@@ -238,14 +241,14 @@ def own_record(
         time=round(time.time() * 1000),
         message=event.message(operation),
         metadata=metadata(event, subject, tenant),
-        actor=Actor(app_name=SELF),
+        actor=Actor(user=User(name=principal) if principal else None, app_name=SELF),
         api=Api(
             operation=operation,
             service=Service(name=operation.partition("/")[0]),
             version=API_VERSION,
         ),
         src_endpoint=Endpoint(name=SELF),
-        cloud=Cloud(provider=CLOUD),
+        cloud=Cloud(provider=CLOUD, project_uid=project),
         resources=resources,
         unmapped=Unmapped(stage=event.stage, event=event.name, **more),
     )

@@ -42,6 +42,17 @@ class Progress(Struct, frozen=True):
     unsent: int | None = None
 
 
+class Settled(Struct, frozen=True):
+    """A change of which the result was learnt: who called for it, in which project, the objects
+    that it was about and that it made, as (type, id), and what CBR left out of it.
+    """
+
+    principal: str = ""
+    project: str = ""
+    resources: tuple[tuple[str, str], ...] = ()
+    left_out: LeftOut | None = None
+
+
 class Audit:
     """One per process. Without a writer nothing is recorded and nothing refused."""
 
@@ -129,12 +140,10 @@ class Audit:
             )
         self._write(event, activity)
 
-    def settled(
-        self, uid: str, change_result: str, left_out: Callable[[], LeftOut | None] = lambda: None
-    ) -> None:
+    def settled(self, uid: str, change_result: str, about: Callable[[], Settled] = Settled) -> None:
         """What became of a change was learnt; passed over if it is known, or nobody asked.
 
-        `left_out`: what CBR left out of it.
+        `about`: what is known of it; asked only where that is recorded.
         """
         intent = self._unsettled.get(uid)
         if intent is None or self._writer is None or (change_result == UNKNOWN and intent.unknown):
@@ -143,13 +152,17 @@ class Audit:
             self._remember(uid, intent.operation, intent.tenant, unknown=True)
         else:
             del self._unsettled[uid]
+        known = about()
         body = own_record(
             events.CHANGE_SETTLED,
             subject=uid,
             tenant=intent.tenant,
+            principal=known.principal,
+            project=known.project,
             operation=intent.operation,
+            resources=tuple(Resource(type=kind, uid=uid) for kind, uid in known.resources),
             change_result=change_result,
-            skipped_resources=left_out(),
+            skipped_resources=known.left_out,
         )
         self._writer.submit(Entry(body, ends=(uid, change_result)))
 

@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import math
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Final
+from typing import Final, TypeAlias
 
 import structlog
 from msgspec import Struct, field
@@ -14,7 +14,16 @@ from msgspec.structs import replace
 
 from gateway import failpoint
 from gateway.clock import Clock, SystemClock
-from gateway.state import Admitted, Begun, Counters, Operation, OperationStore, State, StoreDown
+from gateway.state import (
+    Admitted,
+    Begun,
+    Counters,
+    Operation,
+    OperationStore,
+    OperationView,
+    State,
+    StoreDown,
+)
 from gateway.upstream.change_observer import ChangeResult
 
 _MAX_OWED: Final = 10_000
@@ -31,6 +40,9 @@ _FITTING: Final[Mapping[ChangeResult, frozenset[State]]] = {
     ChangeResult.UNKNOWN: frozenset({State.UNKNOWN, State.COMMITTED, State.RELEASED}),
 }
 """Where an operation may stand once its end was told."""
+
+AnyOperation: TypeAlias = Operation | OperationView
+"""As this process began it, or as the store shows it."""
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -64,7 +76,7 @@ class Ledger(Struct):
 
     operations: OperationStore
     counters: Counters
-    on_end: Callable[[str, Ending], None] = lambda _op_id, _ending: None
+    on_end: Callable[[AnyOperation, Ending], None] = lambda _op, _ending: None
     clock: Clock = field(default_factory=SystemClock)
     settle_s: float = 0.0
     """Hears of every end, also of one that is learnt late."""
@@ -102,8 +114,9 @@ class Ledger(Struct):
             mine.state = State.SENT
         return allowed
 
-    async def end(self, op_id: str, ending: Ending) -> None:
+    async def end(self, op: AnyOperation, ending: Ending) -> None:
         """Never fails: what the store cannot take now is kept for `pay`."""
+        op_id = op.id
         if ending.result is not ChangeResult.UNKNOWN:
             mine = self.under_way.pop(op_id, None)
             if mine and ending.result is ChangeResult.DONE:
@@ -114,7 +127,7 @@ class Ledger(Struct):
             mine.state = State.UNKNOWN
         before, after = _AROUND[ending.result]
         failpoint.reach(before)
-        self.on_end(op_id, ending)
+        self.on_end(op, ending)
         try:
             await self._tell(op_id, ending)
         except StoreDown:

@@ -152,7 +152,7 @@ class OutcomeSearch(Struct):
                 await self._carried_out(op, found)
                 return True
             case Sign.ABSENT if wait.proves(asked, found.listed):
-                await self.ledger.end(op.id, Ending(ChangeResult.NOTHING))
+                await self.ledger.end(op, Ending(ChangeResult.NOTHING))
                 return True
             case Sign.SEVERAL | Sign.NO_WAY if wait.over(asked):
                 await self._leave_to_people(op, found.why, over=found.sign is Sign.NO_WAY)
@@ -178,7 +178,7 @@ class OutcomeSearch(Struct):
         await (
             self._carried_out(op, Evidence(Sign.FOUND))
             if carried_out
-            else self.ledger.end(op.id, Ending(ChangeResult.NOTHING))
+            else self.ledger.end(op, Ending(ChangeResult.NOTHING))
         )
         self.recounter.soon()
 
@@ -193,7 +193,7 @@ class OutcomeSearch(Struct):
         )
         note = self.submissions.carried_out(op, answer) if asynchronous else b""
         response = found.response.SerializeToString() if found.response is not None else None
-        await self.ledger.end(op.id, Ending(ChangeResult.DONE, response, found.resource_id, note))
+        await self.ledger.end(op, Ending(ChangeResult.DONE, response, found.resource_id, note))
         if asynchronous:
             trace = OperationDetail.of(op.detail)
             self.submissions.follow(op.id, trace.project, trace.slots)

@@ -140,11 +140,11 @@ class Recovery(Struct):
             if gone and (self.heartbeat.alone or trace.beats):
                 # Its process never came to send it, and will not be allowed to.
                 failpoint.reach("reservation_left")
-                await self.ledger.end(op.id, Ending(ChangeResult.NOTHING))
+                await self.ledger.end(op, Ending(ChangeResult.NOTHING))
         elif gone or op.state is State.UNKNOWN:
             if op.state is State.SENT:
                 # Nobody will tell its end any more, so that an operator may, should CBR not show
                 # it.
                 failpoint.reach("orphan_found")
-                await self.ledger.end(op.id, Ending(ChangeResult.UNKNOWN))
+                await self.ledger.end(op, Ending(ChangeResult.UNKNOWN))
             self.outcomes.watch(op.id)

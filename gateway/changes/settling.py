@@ -53,7 +53,7 @@ class Settling(Struct, frozen=True):
         ) -> None:
             try:
                 await self.ledger.end(
-                    operation.id, self._ending(change, operation, result, message, facts)
+                    operation, self._ending(change, operation, result, message, facts)
                 )
                 self._follow(change, operation.id, priced, result)
             finally:

@@ -26,7 +26,6 @@ from gateway.audit.events import Event
 from gateway.audit.intents import PENDING
 from gateway.audit.log import Audit
 from gateway.audit.record import LeftOut, Stream
-from gateway.changes.record import Note
 from gateway.errors import GatewayError, UpstreamFacts
 from gateway.reasons import NOT_FAILED, REASONS, Failure, reason_name, reason_of
 from gateway.rpc.call import Call, Handler
@@ -41,7 +40,8 @@ from gateway.upstream.declaration import Binding
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 _OK, _CANCELLED = "OK", "CANCELLED"
-_MAX_RESOURCES: Final = 50
+MAX_RESOURCES: Final = 50
+"""Of one record."""
 _PROGRESS_S: Final = 300.0
 
 
@@ -294,9 +294,9 @@ class Trail(Struct):
     def _resources(self) -> tuple[tuple[str, str], ...]:
         """The objects that the request names, and the one that the answer shows, each once."""
         if self.named is None and self.call.request is not None:
-            self.named = _named(self.call.binding, self.call.request)
-        found = dict.fromkeys((*(self.named or ()), *_made(self.call.response)))
-        return tuple(islice(found, _MAX_RESOURCES))
+            self.named = named_by(self.call.binding, self.call.request)
+        found = dict.fromkeys((*(self.named or ()), *made_by(self.call.response)))
+        return tuple(islice(found, MAX_RESOURCES))
 
     def _asked_for(self, metadata: Metadata) -> str:
         """The project that a call names and did not get; a keyed hash if it is none that is known
@@ -325,21 +325,15 @@ def _left_out(
     if response is None or "submission" not in response.DESCRIPTOR.fields_by_name:
         return None
     submission = response.submission
-    return _of_skipped(submission.skipped_resources, submission.state)
+    return skipped_told(submission.skipped_resources, submission.state)
 
 
-def left_out_of(note: bytes) -> LeftOut | None:
-    """The same, from what is stored with the change."""
-    known = Note.of(note)
-    return _of_skipped(known.skipped, known.state) if known is not None else None
-
-
-def _of_skipped(skipped: Sequence[Any], state: int) -> LeftOut | None:
+def skipped_told(skipped: Sequence[Any], state: int) -> LeftOut | None:
     if not skipped:
         return None
     return LeftOut(
         count=len(skipped),
-        uids=tuple(each.id for each in skipped[:_MAX_RESOURCES]),
+        uids=tuple(each.id for each in skipped[:MAX_RESOURCES]),
         all=state == types_pb2.SUBMISSION_STATE_NOT_STARTED,
     )
 
@@ -357,10 +351,11 @@ def caller_of(peer: Peer, principal: Principal | None, **known: str) -> Caller:
     )
 
 
-def _named(binding: Binding, request: Message) -> tuple[tuple[str, str], ...]:
+def named_by(binding: Binding, request: Message) -> tuple[tuple[str, str], ...]:
+    """The objects that a request names, as (type, id)."""
     found: dict[tuple[str, str], None] = {}
     for each in binding.id_fields:
-        for named in islice(each.ids(request), _MAX_RESOURCES):
+        for named in islice(each.ids(request), MAX_RESOURCES):
             found[_kind(each.refers), named.value] = None
     return tuple(found)
 
@@ -372,7 +367,8 @@ def _kind(refers: int) -> str:
     return word.removeprefix("REFERS_").lower()
 
 
-def _made(response: Message | None) -> Iterator[tuple[str, str]]:
+def made_by(response: Message | None) -> Iterator[tuple[str, str]]:
+    """The objects that an answer shows."""
     for fd, value in response.ListFields() if response is not None else ():
         if (
             fd.message_type is not None

@@ -178,6 +178,16 @@ async def test_a_change_that_nobody_waits_for_is_recorded_to_its_end(world, tmp_
     ]
     assert [row["unmapped"].get("fate") for row in rows] == [None, "PENDING", "DONE"]
     assert len({row["metadata"]["correlation_uid"] for row in rows}) == 1
+    (made,) = world.emulator.state.world.vaults
+    assert rows[2]["resources"] == [{"type": "vault", "uid": made}]
+    order(world, "delay", "VaultService/DeleteVault", seconds=0.5)
+    call = caller(world).start("VaultService/DeleteVault", {"vault_id": made})
+    await until(lambda: arrived(world, "VaultService/DeleteVault"))
+    call.cancel()
+    rows = await written(tmp_path, 3, operation="DeleteVault")
+    assert rows[2]["unmapped"]["event"] == "CHANGE_SETTLED"
+    assert {"type": "vault", "uid": made} in rows[2]["resources"]
+    assert rows[2]["actor"]["user"]["name"] == "test"
 
 
 async def test_an_unknown_outcome_is_settled_by_recovery(tmp_path):
@@ -193,7 +203,11 @@ async def test_an_unknown_outcome_is_settled_by_recovery(tmp_path):
         again = await caller(world).ok(
             "VaultService/CreateVault", vault_request() | {"request_id": "r-1"}
         )
-        assert again.vault.id
+        # It is found by what it made, by who called, and in which project.
+        assert rows[2]["resources"] == [{"type": "vault", "uid": again.vault.id}]
+        assert rows[2]["actor"]["user"]["name"] == rows[1]["actor"]["user"]["name"] == "test"
+        assert rows[2]["cloud"]["project_uid"] == rows[1]["cloud"]["project_uid"]
+        assert records(tmp_path, resource=again.vault.id, principal="payments/test")[0] == rows[2]
         replay = (await written(tmp_path, 4, operation="CreateVault"))[3]
         assert (replay["unmapped"]["replayed"], replay["unmapped"]["request_id"]) == (True, "r-1")
         assert "fate" not in replay["unmapped"]

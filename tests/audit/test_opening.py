@@ -27,7 +27,9 @@ from gateway.audit.settings import AuditSettings
 from gateway.audit.sinks import StdoutSink
 from gateway.audit.task_record import TaskActivity
 from gateway.audit.verify import verify
+from gateway.changes.record import OperationDetail
 from gateway.clock import SystemClock
+from gateway.operations import load_catalog
 from gateway.state import StoreSettings, open_store, sqlite_views
 from tests.audit.logs import KEYS as OTHER_KEYS
 from tests.audit.logs import entry, pack, right, sink
@@ -323,19 +325,33 @@ async def test_a_start_reads_of_the_store_only_what_is_open_in_the_log(tmp_path,
     left.keys = KEYS
     left.append([entry(opens=name) for name in ("done", "released", "sent", "unheard-of")])
     read, view = [], sqlite_views._view
+    detail = OperationDetail("o", "p-1", b"", marked=False, principal="payments/nightly")
+    stored = msgspec.msgpack.encode(detail)
     monkeypatch.setattr(sqlite_views, "_view", lambda row: read.append(row) or view(row))
     async with open_store(StoreSettings(path=tmp_path / "state.db"), SystemClock()) as store:
         for name in ("done", "released", "sent", *(f"other-{number}" for number in range(40))):
-            await store.operations.begin(operation(name))
+            # What is stored with one of them is not understood, as by another version.
+            detail = b"" if name == "released" else stored
+            op = operation(name, rpc="VaultService/CreateVault", detail=detail)
+            await store.operations.begin(op)
             await store.operations.sent(name)
         for name in ("done", *(f"other-{number}" for number in range(40))):
-            await store.operations.commit(name, None)
+            await store.operations.commit(name, None, "vault-1")
         await store.operations.release("released")
         async with open_audit(settings(tmp_path), store.anchors) as audit:
-            await app._settle(audit, store.operations)
+            await app._settle(audit, store.operations, load_catalog())
             assert sorted(audit.unsettled) == ["sent", "unheard-of"]
     assert len(read) == 3
     assert_good(tmp_path)
+    settled = {
+        row["metadata"]["correlation_uid"]: row
+        for row in records(tmp_path)
+        if row["unmapped"]["event"] == "CHANGE_SETTLED"
+    }
+    assert settled["done"]["resources"] == [{"type": "vault", "uid": "vault-1"}]
+    assert settled["done"]["actor"]["user"]["name"] == "nightly"
+    assert settled["done"]["cloud"]["project_uid"] == "p-1"
+    assert "user" not in settled["released"]["actor"]
 
 
 async def test_anchors_that_become_a_pipe_hold_up_nothing(tmp_path):

@@ -70,9 +70,9 @@ async def test_what_was_carried_out_lately_is_told_again_to_a_store_that_lost_it
         clock = SteppedClock()
         ledger = Ledger(store.operations, store.counters, clock=clock, settle_s=120)
         for name in ("old", "new"):
-            await ledger.begin(operation(name, Charge("vaults", 1, 1), request_id=name))
+            await ledger.begin(op := operation(name, Charge("vaults", 1, 1), request_id=name))
             await ledger.sent(name)
-            await ledger.end(name, Ending(ChangeResult.DONE, b"answer", f"vault-{name}"))
+            await ledger.end(op, Ending(ChangeResult.DONE, b"answer", f"vault-{name}"))
             await store.counters.recount({"vaults": 0}, await store.counters.fence(), ())
             clock.advance(70)
         assert valkey.command("FLUSHALL").startswith(b"+OK")
@@ -99,7 +99,8 @@ async def test_one_operation_that_the_store_cannot_take_never_stops_the_others(v
         assert valkey.command("SET", "{cbrgw}:operation:two", "damaged").startswith(b"+OK")
         await ledger.restore()
         for name in names:
-            await ledger.end(name, Ending(ChangeResult.DONE, b"x"))
+            op = operation(name, Charge("vaults", 1, 9))
+            await ledger.end(op, Ending(ChangeResult.DONE, b"x"))
         assert list(ledger.owed) == ["two"]
         await ledger.begin(operation("four", Charge("vaults", 1, 9)))
         ledger.owed["four"] = Ending(ChangeResult.NOTHING)
