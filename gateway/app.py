@@ -590,6 +590,7 @@ def _recording(audit: Audit) -> Listener:
             began=task.start_time.ToNanoseconds() / 1e9,
             ended=task.end_time.ToNanoseconds() / 1e9,
             trace_id=end.trace_id,
+            losses=end.losses,
         )
         await audit.task_ended(activity)
 

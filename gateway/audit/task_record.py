@@ -8,6 +8,7 @@ from msgspec import UNSET, Struct, UnsetType
 from gateway.audit import record as ocsf
 from gateway.audit.chain import ascii_json
 from gateway.audit.events import API_VERSION, CLOUD, SELF, TASK_ENDED, metadata
+from gateway.upstream.losses import Loss
 
 _OPERATION: Final = "Task/Ended"
 """Of a task that no call of this gateway has started: no RPC."""
@@ -30,7 +31,7 @@ at least medium, and as much missing where it timed out as where it failed.
 class TaskActivity(Struct, frozen=True):
     """`reason` and `text`: why it did not succeed. `resources`: (type, id). `principal` and
     `trace_id`: who made the call that started it, and its trace. `began` and `ended`: seconds
-    since 1970, 0 where CBR does not tell.
+    since 1970, 0 where CBR does not tell. `losses`: what that call has destroyed beside its object.
     """
 
     task: ocsf.Task
@@ -44,6 +45,7 @@ class TaskActivity(Struct, frozen=True):
     began: float = 0.0
     ended: float = 0.0
     trace_id: str = ""
+    losses: tuple[Loss, ...] = ()
 
     def body(self) -> bytes:
         """The record as JSON, without what the chain adds."""
@@ -83,6 +85,7 @@ class TaskActivity(Struct, frozen=True):
                 event=TASK_ENDED.name,
                 trace_id=self.trace_id,
                 task=self.task,
+                losses=tuple(ocsf.Lost.of(each) for each in self.losses),
             ),
         )
 

@@ -13,18 +13,22 @@ from typing import Final
 import structlog
 from cbrgateway.v1 import policy_pb2, task_pb2
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from gateway.changes.followed import Followed
 from gateway.changes.record import Note, OperationDetail
 from gateway.changes.submissions import Submissions
-from gateway.changes.task_facts import Facts, facts_of
+from gateway.changes.task_facts import Facts, facts_of, losses_of
 from gateway.errors import GatewayError
+from gateway.state import OperationView
 from gateway.upstream.losses import Loss
 from gateway.watch.ends import EndedTask
 from gateway.watch.tracker import TaskTracker
 
 _NAME_S: Final = 1.0
 _MOST_POLICIES: Final = 1000
+_NOTE_TRIES: Final = 5
+"""Others note, too, when tasks are found or over: a few times."""
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -34,7 +38,7 @@ class TaskEnd(Struct, frozen=True):
 
     `submission`, `rpc`, `principal` and `trace_id`: the change that started it, empty where none of
     this gateway did. `policy`: the name of the policy whose run did, or else its id. `caught_up`:
-    it ended while no gateway polled. `losses`: what that change destroys beside its object.
+    it ended while no gateway polled. `losses`: what that change has destroyed beside its object.
     """
 
     project: str
@@ -108,10 +112,15 @@ class TaskEnds(Struct):
         note = Note.of(op.note) if op is not None else None
         detail = OperationDetail.of(op.detail) if op is not None else None
         checkpoint_id = note.search.checkpoint_id if note is not None else ""
+        facts = facts_of(task, gone=ended.gone, checkpoint_id=checkpoint_id)
+        foreseen = note.losses if note is not None else ()
+        losses = losses_of(task, facts.outcome, foreseen)
+        if op is not None and note is not None and losses != foreseen:
+            await self._correct(op, note, losses)
         return TaskEnd(
             project=project,
             task=task,
-            facts=facts_of(task, gone=ended.gone, checkpoint_id=checkpoint_id),
+            facts=facts,
             caught_up=ended.caught_up,
             submission=submission,
             rpc=op.rpc if op is not None else "",
@@ -119,8 +128,26 @@ class TaskEnds(Struct):
             principal=detail.principal if detail is not None else "",
             trace_id=detail.trace_id if detail is not None else "",
             policy=await self._policy(project, task.policy_id) if task.policy_id else "",
-            losses=note.losses if note is not None else (),
+            losses=losses,
         )
+
+    async def _correct(self, op: OperationView, note: Note, losses: tuple[Loss, ...]) -> None:
+        """Has the submission say what went, too. Raises StoreDown.
+
+        Of several tasks one may have done its part, so that nobody knows how much.
+        """
+        if len(note.task_ids) > 1:
+            losses = tuple(Loss(each.kind, unknown=True) for each in note.losses)
+        operations = self.submissions.operations
+        for _ in range(_NOTE_TRIES):
+            told = replace(note, losses=losses).packed()
+            if await operations.note(op.id, told, op.note):
+                return
+            found = await operations.get(op.id)
+            now = Note.of(found.note) if found is not None else None
+            if found is None or now is None:
+                return
+            op, note = found, now
 
     async def _policy(self, project: str, policy_id: str) -> str:
         """The name of a policy, as it was when it was first asked for; else its id."""

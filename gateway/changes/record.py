@@ -72,7 +72,8 @@ class Note(msgspec.Struct, frozen=True):
 
     `found_at`: when its tasks were all known, as Span.earliest has it; 0: not yet. `over`: all have
     ended and the slots of the work are free; for work that takes slots only. `answered`: a moment
-    after CBR's answer, by CBR's clock; 0: not known. `losses`: what it destroys beside its object.
+    after CBR's answer, by CBR's clock; 0: not known. `losses`: what it destroys beside its object;
+    once it has ended, what it has destroyed.
     """
 
     state: int

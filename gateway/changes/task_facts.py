@@ -1,11 +1,12 @@
 """What a task that has ended says of itself: how it ended, why, and what it was about; pure."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from cbrgateway.v1 import errors_pb2, task_pb2
 from msgspec import Struct
 
+from gateway.upstream.losses import Loss
 from gateway.watch.failure import failure_of
 
 _KINDS: Final = {
@@ -14,6 +15,7 @@ _KINDS: Final = {
     "OS::Cinder::Volume": "disk",
 }
 _MAX_RESOURCES: Final = 50
+_NOTHING_DONE: Final = frozenset({"failed", "skipped"})
 
 
 class Facts(Struct, frozen=True):
@@ -54,6 +56,18 @@ def facts_of(task: task_pb2.Task, *, gone: bool, checkpoint_id: str = "") -> Fac
         failure.metadata.get("upstreamCode", ""),
         resources,
     )
+
+
+def losses_of(task: task_pb2.Task, outcome: str, foreseen: Sequence[Loss]) -> tuple[Loss, ...]:
+    """What really went of that which its change was to destroy: all of it, nothing where the task
+    failed as a whole, else nobody knows how much.
+    """
+    if outcome == "succeeded":
+        return tuple(foreseen)
+    failed, of = _failures(task)
+    if outcome in _NOTHING_DONE and not 0 < failed < of:
+        return ()
+    return tuple(Loss(each.kind, unknown=True) for each in foreseen)
 
 
 def _failures(task: task_pb2.Task) -> tuple[int, int]:

@@ -67,7 +67,7 @@ class TaskData(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     `reason` and `text`: why it did not succeed, in the gateway's words; `code`: CBR's.
     `submission`, `operation` and `principal`: the change that started it, if a call of this gateway
     did; `policy`: the policy whose run did. `caught_up`: it ended while no gateway looked.
-    `losses`: what that change destroys beside its object.
+    `losses`: what that change has destroyed beside its object; none of work that failed.
     """
 
     outcome: TaskOutcome

@@ -224,6 +224,35 @@ async def test_a_deletion_says_everywhere_what_goes_with_it(tmp_path):
         assert (lost["type"], lost["count"], lost["uids"]) == ("backup", 1, [*there.backups])
 
 
+@pytest.mark.parametrize(
+    ("kind", "lost"),
+    [("task_failed", []), ("task_skipped", []), ("task_timeout", [(0, True)])],
+)
+async def test_what_was_not_deleted_is_nowhere_told_as_lost(tmp_path, kind, lost):
+    sections = {"watch": {"busy_s": 0.1, "idle_s": 0.2, "follow": "always"}, "tasks": {}}
+    async with audited_gateway(tmp_path, sections=sections, pace=Pace(Mode.IMMEDIATE)) as world:
+        ends, call = [], caller(world)
+        world.app.ends.listeners.append(lambda end: _kept(ends, end))
+        there = await held(call, DELETE, full=True)
+        order(world, kind, DELETE)
+        answer = await call.ok(DELETE, there.request(DELETE) | {"force": True})
+        await until(lambda: any(end.type == "VAULT_DELETE" for end in ends))
+        wish = {"submission_id": answer.submission.id}
+        kept = (await call.ok("TaskService/GetSubmission", wish)).submission
+        assert (await call("VaultService/GetVault", {"vault_id": there.vault})).vault.id
+    (end,) = [end for end in ends if end.type == "VAULT_DELETE"]
+    told = task_ended(end, "gateway", 0).data.losses
+    assert [(each.count, each.unknown) for each in told] == lost
+    assert [(each.count, each.unknown) for each in kept.losses] == lost
+    (row,) = [
+        row
+        for row in records(tmp_path, resource=there.vault)
+        if row["unmapped"]["event"] == "TASK_ENDED" and row["api"]["operation"] == DELETE
+    ]
+    recorded = row["unmapped"].get("losses", ())
+    assert [(each["count"], each.get("unknown", False)) for each in recorded] == lost
+
+
 async def test_what_could_not_be_counted_is_nowhere_told_as_none(tmp_path):
     sections = {"watch": {"busy_s": 0.1, "idle_s": 0.2, "follow": "always"}, "tasks": {}}
     async with audited_gateway(tmp_path, sections=sections, pace=Pace(Mode.IMMEDIATE)) as world:

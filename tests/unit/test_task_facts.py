@@ -4,7 +4,8 @@ import pytest
 from cbrgateway.v1 import task_pb2
 from google.protobuf.json_format import ParseDict
 
-from gateway.changes.task_facts import facts_of
+from gateway.changes.task_facts import facts_of, losses_of
+from gateway.upstream.losses import Loss
 
 SERVER = {"id": "server", "type": "OS::Nova::Server"}
 
@@ -29,3 +30,24 @@ def test_a_restore_to_where_the_backup_came_from_names_the_server_once():
 def test_a_backup_that_is_its_own_resource_is_a_backup():
     details = {"resource": SERVER | {"id": "backup"}, "delete": {"backup_id": "backup"}}
     assert about(details=details) == (("backup", "backup"),)
+
+
+@pytest.mark.parametrize(
+    ("status", "failed", "of", "told"),
+    [
+        ("SUCCEEDED", 0, 3, [(3, False)]),
+        ("SUCCEEDED", 1, 3, [(0, True)]),
+        ("FAILED", 3, 3, []),
+        ("FAILED", 1, 3, [(0, True)]),
+        ("FAILED", 0, 0, []),
+        ("SKIPPED", 0, 0, []),
+        ("TIMED_OUT", 3, 3, [(0, True)]),
+    ],
+)
+def test_only_what_went_is_a_loss(status, failed, of, told):
+    task = task_pb2.Task(status=f"TASK_STATUS_{status}")
+    task.details.vault_delete.fail_delete_count = failed
+    task.details.vault_delete.total_delete_count = of
+    outcome = facts_of(task, gone=False).outcome
+    lost = losses_of(task, outcome, (Loss("backup", 3),))
+    assert [(each.count, each.unknown) for each in lost] == told

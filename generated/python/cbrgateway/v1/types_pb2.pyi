@@ -1376,7 +1376,9 @@ class Submission(_message.Message):
 
     @_builtins.property
     def losses(self) -> _containers.RepeatedCompositeFieldContainer[Global___Loss]:
-        """What the change destroys beside the object that it names."""
+        """What the change destroys beside the object that it names. Once the gateway has seen its task end: what it has destroyed, which is nothing where the task
+        failed, and `unknown` where it was done in part or CBR gave it up.
+        """
 
     def __init__(
         self,
