@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import structlog
 from pydantic import BaseModel
@@ -40,6 +40,7 @@ _LIVE: Final = frozenset(
     }
 )
 
+Model = TypeVar("Model", bound=BaseModel)
 Read = tuple[Config, Mapping[str, FileKeys]]
 """A configuration, and what the files of keys hold that it names."""
 _Found = tuple[Read, ConfigError | None]
@@ -128,7 +129,7 @@ class Reloader:
         try:
             # In a thread: reading and checking thousands of tenants would hold up the calls.
             read, faulty = await self._read_in_time()
-            snapshot = self._snapshots.build(*read)
+            snapshot = self._snapshots.build(*self._usable(read))
         except ConfigError as report:
             problems = [str(problem) for problem in report.problems]
             self.problems = tuple(problems)
@@ -156,7 +157,7 @@ class Reloader:
             self.problems = tuple(problems)
             log.error(_PARTLY, active=snapshot.version, problems=problems)
         self._current.snapshot = snapshot
-        self._taken(read)
+        self._taken(self._usable(read))
         self._in_use = _directories(config.tenants_dir)
         self._follow(self._in_use)
         told = told or self._last != read
@@ -210,6 +211,11 @@ class Reloader:
             config, faulty = usable, report
         return (config, self._read_files(config)), faulty
 
+    def _usable(self, read: Read) -> Read:
+        """Without what needs a restart."""
+        config, files = read
+        return _in_effect(self._started_with, config), files
+
     def _follow(self, directories: set[Path]) -> None:
         """Watches these, and no others any more."""
         for gone in self._watches.keys() - directories:
@@ -227,6 +233,17 @@ class Reloader:
 
 def _directories(directory: Path | None) -> set[Path]:
     return set() if directory is None else {directory}
+
+
+def _in_effect(started: Model, new: Model, prefix: str = "") -> Model:
+    """The new one, but for what a reload does not take over."""
+    kept: dict[str, object] = {}
+    for name in type(started).model_fields:
+        key, before, after = f"{prefix}{name}", getattr(started, name), getattr(new, name)
+        if key not in _LIVE and before != after:
+            parts = isinstance(before, BaseModel) and type(before) is type(after)
+            kept[name] = _in_effect(before, after, f"{key}.") if parts else before
+    return new.model_copy(update=kept) if kept else new
 
 
 def _changed(old: BaseModel, new: BaseModel, prefix: str = "") -> set[str]:

@@ -4,7 +4,6 @@ What holds state lives on from one snapshot to the next where the configuration 
 tokens of IAM, the cloud's clock, keys of issuers.
 """
 
-import hashlib
 import random
 from collections.abc import Mapping
 from dataclasses import replace
@@ -23,7 +22,6 @@ from gateway.upstream.iam import TokenAuth
 from gateway.upstream.meter import UpstreamMeter
 from gateway.upstream.shares import Holder, Shares
 
-_VERSION_DIGITS = 12
 _SERVICE = "cbr"
 
 
@@ -75,7 +73,7 @@ class Snapshots:
         }
         self._keys = {url: keys for url, keys in self._keys.items() if id(keys) in used}
         return Snapshot(
-            version(config),
+            config.version,
             len(config.tenants),
             TenantDirectory(config.tenants, issuers, self._clock),
             accounts,
@@ -163,18 +161,3 @@ def key_files(config: Config) -> dict[str, FileKeys]:
         if settings.jwks.file is not None
     }
     return {name: FileKeys(read_file(path)) for name, path in files.items()}
-
-
-def version(config: Config) -> str:
-    """The first digits of a hash of everything that a reload can change.
-
-    Secrets are left out: a hash of one is a hint.
-    """
-    parts = (
-        config.tenants,
-        config.limits,
-        config.issuers,
-        config.upstream.regions,
-        config.upstream.credentials,
-    )
-    return hashlib.sha256(repr(parts).encode()).hexdigest()[:_VERSION_DIGITS]

@@ -6,9 +6,10 @@ do. Each part's settings stand next to the code that uses them.
 """
 
 import contextlib
+import hashlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
@@ -53,6 +54,9 @@ __all__ = [
     "shown",
     "validated",
 ]
+
+
+_VERSION_DIGITS: Final = 12
 
 
 class Config(BaseModel):
@@ -137,6 +141,19 @@ class Config(BaseModel):
     )
 
     _files: dict[str, Any] = PrivateAttr(default_factory=dict)
+    _version: str = PrivateAttr(default="")
+
+    @property
+    def version(self) -> str:
+        """The first digits of a hash of every setting, for all processes of one gateway the same.
+
+        Secrets are left out: a hash of one is a hint.
+        """
+        return self._version or hashlib.sha256(repr(self).encode()).hexdigest()[:_VERSION_DIGITS]
+
+    def keep_version(self, version: str) -> None:
+        """Of the configuration that this one is a process's part of."""
+        self._version = version
 
     @property
     def files(self) -> Mapping[str, Any]:

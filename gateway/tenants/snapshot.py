@@ -15,7 +15,7 @@ from gateway.upstream.account import Account
 class Snapshot:
     """Who may call, and the way into each of their projects.
 
-    `version` is a hash of what the configuration says, without secrets.
+    `version` is a hash of every setting in effect, without secrets.
     """
 
     version: str

@@ -44,7 +44,7 @@ def own_config(config: Config, part: Part) -> Config:
     to read vaults for the metrics. Each writes an audit log of its own, in the common directory.
     """
     first = part.number == 1
-    return config.model_copy(
+    own = config.model_copy(
         update={
             "server": config.server.model_copy(update={"listen": part.address}),
             "http": config.http.model_copy(update={"listen": part.http}),
@@ -58,3 +58,5 @@ def own_config(config: Config, part: Part) -> Config:
             "tenants_dir": None,
         }
     )
+    own.keep_version(config.version)
+    return own

@@ -13,7 +13,6 @@ from msgspec import Struct
 
 from gateway.metrics.merged import Metric
 from gateway.reload import Read
-from gateway.snapshots import version
 from gateway.workers.child import Ended, Keeper, end_of, started
 from gateway.workers.link import Answers, Gone, Link
 from gateway.workers.part import Part, Start, own_config
@@ -124,7 +123,7 @@ class Place:
         """Has the worker work by what is in force. One that cannot is replaced."""
         async with self._configuring:
             while self._served and self._generation != (now := self.configured()).generation:
-                wanted = version(now.read[0])
+                wanted = now.read[0].version
                 try:
                     found = await self.ask("configure", now.of(self.part))
                 except Gone:

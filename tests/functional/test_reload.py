@@ -282,6 +282,21 @@ async def test_what_needs_a_restart_is_said(site: Site) -> None:
     ]
 
 
+async def test_the_version_is_that_of_what_is_in_effect(site: Site) -> None:
+    """Not of what was written and waits for a restart."""
+    path, before = site.folder / "gateway.yaml", site.version
+    data = json.loads(path.read_text())
+    data["server"]["drain_grace_s"] = 33
+    for level, same in (("debug", True), ("info", False)):
+        data["log"]["level"] = level
+        path.write_text(json.dumps(data))
+        await reloaded(site)
+        assert (site.version == before) is same
+        assert site.events("settings that were changed need a restart")[-1]["keys"] == [
+            "server.drain_grace_s"
+        ]
+
+
 async def test_state_of_an_unchanged_credential_lives_on(site: Site) -> None:
     before = site.app.current.snapshot.accounts[FIRST].auth
     site.write(b=tenant("b", SECOND, "key-b"))

@@ -17,6 +17,8 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import NameOID
 
 from gateway.config import Config, ConfigError, load, read_layers, shown, validated
+from gateway.secret import Secret
+from gateway.workers.part import Part, own_config
 
 EXAMPLE = Path(__file__).parents[2] / "config" / "example.yaml"
 EXAMPLE_ENVIRON = {
@@ -737,3 +739,27 @@ def test_editors_get_a_schema_that_knows_references() -> None:
     schema = Config.model_json_schema()
     assert schema["properties"]["page_token_key"]["anyOf"][0]["oneOf"][0]["required"] == ["env"]
     assert schema["additionalProperties"] is False
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SERVER__LISTEN", "127.0.0.1:7001"),
+        ("ADMIN__LISTEN", "127.0.0.1:7002"),
+        ("STATE__PATH", "kept.db"),
+        ("EVENTS__SOURCE", "elsewhere"),
+        ("AUDIT__POLICY", '[{"rpc": "*/List*", "level": "none"}]'),
+        ("LOG__LEVEL", "debug"),
+        ("QUOTA__MARKERS", "false"),
+    ],
+)
+def test_the_version_tells_settings_of_every_part_apart(name: str, value: str) -> None:
+    other = load(EXAMPLE, EXAMPLE_ENVIRON | {f"CBR_GATEWAY_{name}": value}, {})
+    assert other.version != load(EXAMPLE, EXAMPLE_ENVIRON, {}).version
+
+
+def test_the_version_tells_no_secrets_apart_and_is_that_of_the_whole_in_each_worker() -> None:
+    first = load(EXAMPLE, EXAMPLE_ENVIRON, {})
+    assert load(EXAMPLE, dict.fromkeys(EXAMPLE_ENVIRON, "another"), {}).version == first.version
+    part = Part(2, 4, "127.0.0.1:1", None, None, Secret("k" * 32))
+    assert own_config(first, part).version == first.version
