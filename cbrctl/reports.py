@@ -91,12 +91,15 @@ class LeftOut:
     def __init__(self) -> None:
         self._unreadable = 0
         self._unread: dict[str, None] = {}
+        self._resources = self._selected = 0
 
     def hear(self, answer: Mapping[str, Any]) -> None:
         """Of an answer, a page or a message of a stream."""
         self._unreadable += answer.get("unreadable_rows", 0)
         coverage = answer.get("coverage") or ()
         for project in (coverage,) if isinstance(coverage, Mapping) else coverage:
+            self._resources += project.get("resources", 0)
+            self._selected += project.get("selected", 0)
             for problem in project.get("problems", ()):
                 place = f"{project.get('project', '')} ({project.get('region', '')})"
                 why = problem.get("message", "")
@@ -111,6 +114,8 @@ class LeftOut:
             warn(f"{rows} rows are left out: the gateway cannot read CBR's answer for them.")
         for text in self._unread:
             warn(text)
+        if self._resources and not self._selected:
+            warn(f"None of the {self._resources} resources that were read has the tags asked for.")
 
     def end(self) -> None:
         """Raises Failed where something was left out."""

@@ -55,6 +55,7 @@ class ProjectReport(Struct, eq=False, dict=True):
             project=view.ref.project,
             region=view.ref.region,
             resources=rows,
+            selected=rows,
             vaults=len(view.rows("vaults")),
             backups=len(view.rows("backups")),
             problems=[*view.problems, *map(_unclear, self.unclear)],

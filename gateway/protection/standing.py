@@ -56,9 +56,11 @@ class Selection(Struct, frozen=True):
     types: frozenset[int] = frozenset()
     tags: tuple[str, ...] = ()
 
-    def wants(self, kind: int, resource: protectability_pb2.Protectable) -> bool:
-        if kind not in (self.types or USUAL):
-            return False
+    def wants(self, kind: int) -> bool:
+        return kind in (self.types or USUAL)
+
+    def takes(self, resource: protectability_pb2.Protectable) -> bool:
+        """Whether it has the tags."""
         return not self.tags or set(self.tags) <= set(_tags(resource))
 
 
@@ -142,24 +144,27 @@ class Standing(Struct, eq=False, dict=True):
                 at = task.end_time if task.HasField("end_time") else task.create_time
                 _keep_latest(found, task.details.resource.id, Failure(seconds(at), task.id))
 
-    @property
-    def count(self) -> int:
-        return len(self.resources)
-
     @cached_property
     def resources(self) -> list[Resource]:
-        """Those of the selection; disks only where no server has them.
+        """Those of the selection."""
+        return [
+            self._resource(kind, shown) for kind, shown in self.read if self.selection.takes(shown)
+        ]
+
+    @cached_property
+    def read(self) -> list[tuple[int, protectability_pb2.Protectable]]:
+        """Those of the types of the selection; disks only where no server has them.
 
         In a shared project a disk that is in use may be in a server of somebody else, which the
         tenant does not see.
         """
         attached = {disk.id for server in self.view.rows("servers") for disk in server.children}
         return [
-            self._resource(kind, shown)
+            (kind, shown)
             for kind, name in KINDS.items()
+            if self.selection.wants(kind)
             for shown in self.view.rows(name)
-            if self.selection.wants(kind, shown)
-            and not (kind == DISK and (shown.id in attached or self._may_be_others(shown)))
+            if not (kind == DISK and (shown.id in attached or self._may_be_others(shown)))
         ]
 
     def _may_be_others(self, disk: protectability_pb2.Protectable) -> bool:
@@ -193,11 +198,13 @@ class Standing(Struct, eq=False, dict=True):
         return failure if failure and (success is None or success < failure.at) else None
 
 
-def coverage(view: View, resources: int) -> protection_pb2.ProjectCoverage:
+def coverage(standing: Standing) -> protection_pb2.ProjectCoverage:
+    view = standing.view
     return protection_pb2.ProjectCoverage(
         project=view.ref.project,
         region=view.ref.region,
-        resources=resources,
+        resources=len(standing.read),
+        selected=len(standing.resources),
         vaults=len(view.rows("vaults")),
         backups=len(view.rows("backups")),
         problems=view.problems,

@@ -38,6 +38,14 @@ def test_what_is_left_out_is_said_and_ends_with_3(ctl, denied, command):
     assert "Not everything could be read" in ended.stderr
 
 
+@pytest.mark.parametrize("name", ["unprotected", "summary"])
+def test_tags_that_no_resource_has_are_said(ctl, name):
+    ended = ctl("report", name, "--tags", "evn=prod")
+    assert ended.exit_code == 0, ended.stderr
+    assert "resources that were read has the tags asked for" in ended.stderr
+    assert "tags asked for" not in ctl("report", name).stderr
+
+
 def test_a_report_is_shown_in_the_form_that_was_asked_for(ok):
     lines = ok("protections", "generate-report", "--format", "csv").splitlines()
     assert "proven" in lines[0].split(",")

@@ -108,7 +108,9 @@ async def test_a_selection_narrows_by_project_type_tag_cause_and_age(fleet):
     }
     expected = {each for each in tagged if fleet.fates[each] in CAUSES}
     assert {row.resource_id for row in found} == expected
-    assert [each.resources for each in first.coverage] == [len(tagged)]
+    assert [(c.resources, c.selected) for c in first.coverage] == [
+        (resources_of(fleet, project), len(tagged))
+    ]
     disks = {"selection": {"types": ["PROTECTABLE_TYPE_DISK"]}}
     _, found = await pages(call, UNPROTECTED, "resources", **disks)
     assert {row.name for row in found} == {"loose-0", "loose-1"}
@@ -118,6 +120,29 @@ async def test_a_selection_narrows_by_project_type_tag_cause_and_age(fleet):
     old = {"causes": ["UNPROTECTED_CAUSE_BACKUP_TOO_OLD"], "max_age": f"{7 * DAY_S:.0f}s"}
     _, found = await pages(call, UNPROTECTED, "resources", **old, page_size=200)
     assert {row.resource_id for row in found} == fleet.with_fate("never")
+
+
+def resources_of(fleet, project):
+    """How many there are in a project, disks of servers not counted."""
+    return sum(
+        each.project_id == project.id and each.id in fleet.fates
+        for world in fleet.worlds()
+        for each in world.protectables.values()
+    )
+
+
+async def test_a_tag_that_nothing_has_is_not_taken_for_an_empty_fleet(fleet):
+    call, project = fleet.caller(), ALL[4]
+    where = {"selection": {"projects": [project.id], "tags": ["evn=prod"]}}
+    listed, summary = await call.ok(UNPROTECTED, where), await call.ok(SUMMARY, where)
+    *_, last = await streamed(call, **where)
+    assert not listed.resources
+    for (told,) in (listed.coverage, summary.coverage, [last.coverage]):
+        assert (told.resources, told.selected) == (resources_of(fleet, project), 0)
+    first, _ = await pages(call, UNPROTECTED, "resources", selection={"projects": [project.id]})
+    assert [(c.resources, c.selected) for c in first.coverage] == [
+        (resources_of(fleet, project),) * 2
+    ]
 
 
 async def test_the_summary_counts_as_the_objects_do(fleet):

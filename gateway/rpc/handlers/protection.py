@@ -49,7 +49,7 @@ class ProtectionHandlers(Struct, frozen=True):
             for some in [[p] for p in refs if p.key >= key] if position else [refs]:
                 for standing in await self._standings(call, some, wanted, request.selection):
                     told = self._unprotected(standing, request)
-                    response.coverage.append(coverage(standing.view, standing.count))
+                    response.coverage.append(coverage(standing))
                     own = standing.view.ref.key
                     for row in told:
                         place = f"{row.type:04d} {row.resource_id}"
@@ -74,9 +74,7 @@ class ProtectionHandlers(Struct, frozen=True):
                 for some in parts(self._unprotected(standing, request)):
                     message = protection_pb2.StreamUnprotectedResourcesResponse(resources=some)
                     await stream.write(message.SerializeToString())
-                end = protection_pb2.StreamUnprotectedResourcesResponse(
-                    coverage=coverage(view, standing.count)
-                )
+                end = protection_pb2.StreamUnprotectedResourcesResponse(coverage=coverage(standing))
                 await stream.write(end.SerializeToString())
 
     @handles(protection_pb2.GetProtectionSummaryRequest)
@@ -92,7 +90,7 @@ class ProtectionHandlers(Struct, frozen=True):
         response = protection_pb2.GetProtectionSummaryResponse()
         for standing in await self._standings(call, refs, wanted, request.selection):
             response.groups.extend(summary.groups(standing, period))
-            response.coverage.append(coverage(standing.view, standing.count))
+            response.coverage.append(coverage(standing))
         response.total.CopyFrom(summary.total(response.groups))
         return response
 
@@ -108,7 +106,7 @@ class ProtectionHandlers(Struct, frozen=True):
         async def rows(position: str) -> AsyncIterator[tuple[str, Message]]:
             found: list[tuple[str, Message]] = []
             for standing in await self._standings(call, refs, [lists.BACKUPS]):
-                response.coverage.append(coverage(standing.view, 0))
+                response.coverage.append(coverage(standing))
                 for row in expiring.expiring(standing, until, last_only=request.last_only):
                     place = f"{row.expire_time.ToNanoseconds():020d} {row.backup_id}"
                     found.append((place, row))

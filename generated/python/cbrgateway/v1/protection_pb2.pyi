@@ -119,16 +119,21 @@ class ProjectCoverage(_message.Message):
     VAULTS_FIELD_NUMBER: _builtins.int
     BACKUPS_FIELD_NUMBER: _builtins.int
     PROBLEMS_FIELD_NUMBER: _builtins.int
+    SELECTED_FIELD_NUMBER: _builtins.int
     project: _builtins.str
     """Project."""
     region: _builtins.str
     """Its region."""
     resources: _builtins.int
-    """Number of resources that were read: servers, disks outside of servers, file systems, desktops. 0 for reports that read none."""
+    """Number of resources that were read, of the types asked for: servers, disks outside of servers, file systems, desktops; of reports of a period those in
+    vaults. 0 for reports that read none.
+    """
     vaults: _builtins.int
     """Number of vaults."""
     backups: _builtins.int
     """Number of backups."""
+    selected: _builtins.int
+    """Number of the resources that were read which have the tags of the selection. 0 with `resources` above 0: no resource has them; look at how they are written."""
     @_builtins.property
     def problems(self) -> _containers.RepeatedCompositeFieldContainer[Global___CoverageProblem]:
         """What could not be read. Empty: everything was."""
@@ -142,10 +147,11 @@ class ProjectCoverage(_message.Message):
         vaults: _builtins.int = ...,
         backups: _builtins.int = ...,
         problems: _abc.Iterable[Global___CoverageProblem] | None = ...,
+        selected: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["backups", b"backups", "problems", b"problems", "project", b"project", "region", b"region", "resources", b"resources", "vaults", b"vaults"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backups", b"backups", "problems", b"problems", "project", b"project", "region", b"region", "resources", b"resources", "selected", b"selected", "vaults", b"vaults"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
