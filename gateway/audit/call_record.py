@@ -12,10 +12,19 @@ from typing import Any, Final
 import msgspec
 from cbrgateway.v1 import options_pb2
 from google.rpc import code_pb2
+from msgspec import UNSET
 
 from gateway.audit import record as ocsf
 from gateway.audit.chain import ascii_json
-from gateway.audit.events import API_VERSION, CLOUD, INFORMATIONAL, Event, metadata
+from gateway.audit.events import (
+    API_VERSION,
+    CLOUD,
+    INFORMATIONAL,
+    READ_ENDED,
+    STREAM_ENDED,
+    Event,
+    metadata,
+)
 from gateway.audit.settings import LevelRule
 from gateway.errors import UpstreamFacts
 from gateway.upstream.losses import Loss
@@ -23,7 +32,10 @@ from gateway.upstream.losses import Loss
 _NO_CALL: Final = UpstreamFacts()
 _LOW: Final = 2
 _MEDIUM: Final = 3
-_UNKNOWN, _SUCCESS, _FAILURE = 0, 1, 2
+_UNKNOWN, _SUCCESS, _FAILURE, _OTHER = 0, 1, 2, 99
+_LEFT: Final = "Cancelled"
+_LEFT_WHY: Final = "The caller left, or its time was over, before the end."
+"""Which is how most streams end, and no failure."""
 _MISTRUSTED: Final = frozenset({code_pb2.UNAUTHENTICATED, code_pb2.PERMISSION_DENIED})
 _BY_FIRST_WORD: Final = {
     "create": ("Create", "Add", "Register", "Order", "Replicate", "Associate", "Sync"),
@@ -158,18 +170,15 @@ class Activity(msgspec.Struct, frozen=True):
         declared, caller = self.declared, self.caller
         # What only asks what a change would do is a read.
         number, name, type_uid = ocsf.activity("read" if self.validate_only else declared.kind)
+        left = self.code == code_pb2.CANCELLED and event in {STREAM_ENDED, READ_ENDED}
         return ocsf.Record(
             activity_id=number,
             activity_name=name,
             type_uid=type_uid,
-            severity_id=self._severity(),
-            status_id=(
-                _UNKNOWN
-                if self.code is None
-                else _SUCCESS
-                if self.code == code_pb2.OK
-                else _FAILURE
-            ),
+            severity_id=INFORMATIONAL if left else self._severity(),
+            status_id=_OTHER if left else self._status(),
+            status=_LEFT if left else UNSET,
+            status_detail=_LEFT_WHY if left else UNSET,
             status_code="" if self.code is None else code_pb2.Code.Name(self.code),
             time=round(self.time * 1000),
             duration=self.duration_ms,
@@ -182,6 +191,11 @@ class Activity(msgspec.Struct, frozen=True):
             resources=tuple(ocsf.Resource(type=kind, uid=uid) for kind, uid in self.resources),
             unmapped=self._unmapped(event),
         )
+
+    def _status(self) -> int:
+        if self.code is None:
+            return _UNKNOWN
+        return _SUCCESS if self.code == code_pb2.OK else _FAILURE
 
     def _severity(self) -> int:
         if self.code in _MISTRUSTED:

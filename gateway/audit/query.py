@@ -23,6 +23,18 @@ Row = dict[str, Any]
 _YEAR_10000_MS: Final = 253_402_300_800_000
 _STATUSES: Final = {1: "succeeded", 2: "failed"}
 _RESULTS: Final = {"DONE": "succeeded", "NOTHING": "failed", "PENDING": "pending"}
+_TURNED_AWAY: Final = (
+    *("INVALID_ARGUMENT", "OUT_OF_RANGE", "FAILED_PRECONDITION"),
+    *("UNAUTHENTICATED", "PERMISSION_DENIED", "UNIMPLEMENTED"),
+)
+_SPECIAL: Final = {
+    # A stream is opened before it is looked at what it was asked for.
+    **{("STREAM_ENDED", code): "refused" for code in _TURNED_AWAY},
+    # Whoever leaves a watch has not failed.
+    ("STREAM_ENDED", "CANCELLED"): "other",
+    ("READ_ENDED", "CANCELLED"): "other",
+}
+"""What ends otherwise than its status says, by event and code."""
 _ENDS: Final = frozenset({"OUTCOME", "RECONCILED", "STREAM_END"})
 OUTCOMES: Final = (
     *("succeeded", "failed", "timed_out", "partly_failed", "skipped", "gone", "other"),
@@ -168,6 +180,8 @@ def outcome(row: Row) -> str:
     kind = row["unmapped"]
     if kind.get("stage") == "TASK_TERMINAL":
         return kind.get("task", {}).get("outcome", "") or "unknown"
+    if (special := _SPECIAL.get((kind["event"], row.get("status_code", "")))) is not None:
+        return special
     if kind["event"] == "CALL_REFUSED":
         return "refused"
     if "fate" in kind:

@@ -317,8 +317,8 @@ class Record(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One record, without what the chain adds. Times are milliseconds since 1970, UTC.
 
     `duration`: in milliseconds, of a call up to then, or of a task by CBR's clock; left out where
-    nobody measured it. `end_time`, `status` and `status_detail`: of a task that ended; the first by
-    CBR's clock.
+    nobody measured it. `end_time`: of a task that ended, by CBR's clock. `status` and
+    `status_detail`: of such a task, and of a call whose caller left.
     """
 
     class_uid: Literal[6003] = 6003

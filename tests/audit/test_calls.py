@@ -366,7 +366,36 @@ async def test_a_stream_leaves_its_beginning_and_its_end(world, tmp_path):
     assert [row["unmapped"]["stage"] for row in rows] == ["STREAM_START", "STREAM_END"]
     assert rows[1]["unmapped"]["stream"]["messages"] >= 1
     assert rows[1]["status_code"] == "CANCELLED"
+    # Who leaves a watch has not failed.
+    assert (rows[1]["status_id"], rows[1]["status"], rows[1]["severity_id"]) == (99, "Cancelled", 1)
+    assert "caller left" in rows[1]["status_detail"]
     assert len({row["metadata"]["correlation_uid"] for row in rows}) == 1
+    assert records(tmp_path, outcomes=("failed",)) == []
+    assert records(tmp_path, outcomes=("other",)) == [rows[1]]
+
+
+async def test_a_read_whose_caller_leaves_has_not_failed(world, tmp_path):
+    order(world, "delay", "VaultService/ListVaults", seconds=60)
+    call = caller(world).start("VaultService/ListVaults", {})
+    await until(lambda: arrived(world, "VaultService/ListVaults"))
+    call.cancel()
+    (row,) = await written(tmp_path, 1, operation="ListVaults")
+    assert (row["unmapped"]["event"], row["status"]) == ("READ_ENDED", "Cancelled")
+    assert records(tmp_path, outcomes=("other",)) == [row]
+
+
+@pytest.mark.parametrize(
+    "wish", [{"resume_token": "no token"}, {"heartbeat_interval": {"seconds": 4}}]
+)
+async def test_a_stream_with_a_wrong_argument_is_refused_as_any_call_is(world, tmp_path, wish):
+    watching = TaskServiceStub(world.channel).WatchTasks(
+        task_pb2.WatchTasksRequest(**wish), metadata=world.metadata()
+    )
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await watching.read()
+    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    await until(lambda: records(tmp_path, outcomes=("refused",)))
+    assert records(tmp_path, outcomes=("failed",)) == []
 
 
 async def test_every_refusal_by_a_limit_is_recorded_as_one(tmp_path):
