@@ -52,10 +52,11 @@ class Resource(msgspec.Struct, frozen=True):
 class UpstreamFacts(msgspec.Struct, frozen=True, gc=False):
     """What is known of the CBR calls behind one gateway call.
 
-    `sent`: whether a byte of a request, a read's too, was written for CBR: `no`; `maybe`, since no
-    answer has come; `yes`, since one has. `http_status`, `code` and `request_id` are those of the
-    last attempt, and empty when that one had no answer. `seconds`: what all attempts took.
-    `order_ids`: orders that its answer names.
+    `sent`: whether a byte of a read, or of the change itself, was written for CBR: `no`; `maybe`,
+    since no answer has come; `yes`, since one has. What is only read for a change does not count,
+    but the rest may be told of such a read, which the change ended with. `http_status`, `code` and
+    `request_id` are those of the last attempt, and empty when that one had no answer. `seconds`:
+    what all attempts took. `order_ids`: orders that its answer names.
     """
 
     attempts: int = 0
@@ -65,6 +66,10 @@ class UpstreamFacts(msgspec.Struct, frozen=True, gc=False):
     request_id: str = ""
     seconds: float = 0.0
     order_ids: tuple[str, ...] = ()
+
+    def unsent(self) -> "UpstreamFacts":
+        """The same of a change for which CBR was only read."""
+        return msgspec.structs.replace(self, sent="no") if self.sent != "no" else self
 
     def as_metadata(self) -> dict[str, str]:
         """ErrorInfo metadata; empty when CBR was not called."""

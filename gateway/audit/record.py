@@ -134,7 +134,9 @@ class Resource(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unk
 class Upstream(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """The calls to CBR.
 
-    `sent`: no, maybe or yes. `status`, `code` and `request_id` are those of the last answer.
+    `sent`: whether the call that `verb` and `path` name was: no, maybe or yes. `attempts`: those of
+    a read for it, where the change ended with that. `status`, `code` and `request_id` are those of
+    the last answer.
     """
 
     verb: str

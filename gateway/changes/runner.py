@@ -74,6 +74,9 @@ class ChangeRunner(Struct, frozen=True):
             priced = await self.pricer.price(change.binding, change.request, change.scope, deadline)
             operation = await self.planner.operation(change, priced.charges, deadline)
             begun = await self._begin(change, operation, priced, deadline)
+        except GatewayError as error:
+            error.upstream = error.upstream.unsent()
+            raise
         except StoreDown:
             if change.request.request_id or self.pricer.grows(
                 change.binding, change.request, change.scope
@@ -193,6 +196,9 @@ async def _done_without_cbr(
     try:
         answer = await do()
         result, message = ChangeResult.DONE, answer.message
+    except GatewayError as error:
+        error.upstream = error.upstream.unsent()
+        raise
     finally:
         if observer is not None:
             await observer.on_end(result, message, UpstreamFacts())

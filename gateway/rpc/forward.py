@@ -12,6 +12,7 @@ from gateway.changes import unmarked, views
 from gateway.changes.change import Answer, Change
 from gateway.changes.dry_run import DryRun
 from gateway.changes.runner import ChangeRunner
+from gateway.errors import GatewayError
 from gateway.query.query import query_of
 from gateway.rpc import validation
 from gateway.rpc.call import Call
@@ -127,16 +128,20 @@ class Forward(Struct, frozen=True):
             call.time_left_s,
             on_left=call.note_upstream,
         )
-        call.upstream = reply.upstream
-        return Answer(views.answer_to(request, call.binding.response_type()), reply.upstream)
+        upstream = reply.upstream.unsent()
+        return Answer(views.answer_to(request, call.binding.response_type()), upstream)
 
     async def _validated(self, call: Call, change: Change) -> Message:
         """What the change would do, and what of its request CBR may not take."""
         told = types_pb2.ValidationResult()
-        if change.instead is not None:
-            await change.instead()
-        else:
-            told = await self.dry_run.validate(change)
+        try:
+            if change.instead is not None:
+                await change.instead()
+            else:
+                told = await self.dry_run.validate(change)
+        except GatewayError as error:
+            error.upstream = error.upstream.unsent()
+            raise
         for each in validation.warnings(call.binding, change.request):
             told.warnings.append(f"{each.subject}: {each.description}")
         response: Message = call.binding.response_type(validation=told)

@@ -151,6 +151,8 @@ class ChangeTasks:
             message = await self._carry_out(call, account, start_by, end_by)
             result = ChangeResult.DONE
         except GatewayError as error:
+            if call.unsent:
+                error.upstream = error.upstream.unsent()
             unknown = error.reason == errors_pb2.ERROR_REASON_OUTCOME_UNKNOWN
             result = ChangeResult.UNKNOWN if unknown else ChangeResult.NOTHING
             raise

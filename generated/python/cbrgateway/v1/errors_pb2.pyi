@@ -311,7 +311,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call failed: the `reason` of the `google.rpc.ErrorInfo` (domain `cbrgateway`) that every error carries, without the prefix `ERROR_REASON_`.
     Read the gRPC code first (it says whether a retry can help), then the reason. Metadata of the ErrorInfo: `requestId` always; where CBR was called also
-    `attempts` and `sent`: whether a byte of a request, a read's too, was written for CBR (no; maybe, since there was no answer; yes, since there was one);
+    `attempts` and `sent`: whether a byte of the read, or of the change itself, was written for CBR (no; maybe, since there was no answer; yes, since there was
+    one). Of a change that ended since something could not be read for it, `sent` is no, and the others tell of that read;
     where CBR answered the last attempt also `upstreamRequestId`, `upstreamCode`, `upstreamHttpStatus`, and
     `orderIds` where it names orders.
     """
