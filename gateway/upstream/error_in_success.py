@@ -97,8 +97,8 @@ def shows_success(value: Json) -> bool:
 
 
 def _at_top(status: int, value: dict[str, Json]) -> UpstreamError | None:
-    for code in (value.get(key) for key in _CODES):
-        if not is_success(code):
+    for key in _CODES:
+        if not is_success(code := value.get(key)):
             return _error(status, code, value)
     code = value.get(_CODE)
     if not is_success(code) and (_is_error_code(code) or not value.keys().isdisjoint(_TEXTS)):
