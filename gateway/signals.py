@@ -11,6 +11,7 @@ Until `installed` has begun each of them kills the process, so this module impor
 
 import contextlib
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import TYPE_CHECKING, Final
@@ -37,6 +38,8 @@ class Signals:
         """An end leaves by SystemExit, wherever the main thread is, once; and a reload is
         remembered. After it, all are ignored.
         """
+        told = sys.unraisablehook
+        sys.unraisablehook = lambda lost: None if lost.exc_type is SystemExit else told(lost)
         try:
             for number in _WITHOUT_EFFECT:
                 signal.signal(number, signal.SIG_IGN)
@@ -46,6 +49,7 @@ class Signals:
             yield
         finally:
             _ignored()
+            sys.unraisablehook = told
 
     @contextlib.contextmanager
     def heard_on(
@@ -79,7 +83,8 @@ class Signals:
 
     def _end(self, _number: int, _frame: FrameType | None) -> None:
         if not self._ended:
-            # Noted as well, since an exception does not get through everything that calls Python.
+            # Noted as well, since an exception does not get through everything that calls Python:
+            # one that is lost is not worth a word.
             self._ended = True
             # Here, too: what leaves `installed` before its body has begun passes no `finally`.
             _ignored()

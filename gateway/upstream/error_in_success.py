@@ -50,6 +50,8 @@ _WRAPPER_ENDINGS: Final = ("error", "errors", "fault", "exception")
 _VERDICTS: Final = ("success", "succeeded", "ok", "result")
 _FAILED: Final = frozenset({"false", "fail", "failed", "failure", "error"})
 _TELLING: Final = frozenset(map(plain, orders.MEMBERS)) | {*_CODES, _CODE, *_ERROR_TEXTS}
+_ERROR: Final = "error"
+"""As a status. CBR itself says `failed` of a migration, with nothing beside it."""
 _FAILED_STATUSES: Final = frozenset(map(str, range(400, 600)))
 
 
@@ -115,11 +117,11 @@ def _at_top(status: int, value: dict[str, Json]) -> UpstreamError | None:
 
 def _only_complains(value: dict[str, Json]) -> bool:
     """Whether nothing but what errors hold stands there, and a sentence is not of success, or a
-    status is that of an error, or the word of one where no other key is known.
+    status is that of an error, or its word where no other key is known.
 
     No answer of CBR that is known is so.
     """
-    if value.keys() <= MEMBERS and str(value.get(_STATUS)).lower() in _FAILED:
+    if value.keys() <= MEMBERS and str(value.get(_STATUS)).lower() == _ERROR:
         return True
     told = {key: held for key, held in value.items() if not is_success(held)}
     return told.keys() <= MEMBERS and (

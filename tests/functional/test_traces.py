@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from emulator.server import running_emulator
 from emulator.settings import PAYMENTS_PROJECT_ID
 from emulator.transitions import Mode, Pace
+from gateway import extras
 from gateway.app import open_app
 from gateway.audit.otlp import _record as as_otlp
 from gateway.tracing.opening import Tracing, _exporter, _Sender
@@ -402,7 +403,7 @@ def test_settings_that_are_wrong(wrong, told):
 
 
 def test_the_extra_is_named_where_it_is_missing(monkeypatch):
-    monkeypatch.setattr("gateway.tracing.settings._LIBRARIES", ("opentelemetry.nothing.of.it",))
+    monkeypatch.setitem(extras.EXTRAS, "otel", ("opentelemetry.nothing.of.it",))
     with pytest.raises(ValidationError, match=r"pip install 'cbr-gateway\[otel\]'"):
         config_for("http://127.0.0.1:9", {"tracing": {"endpoint": "http://collector:4318"}})
 

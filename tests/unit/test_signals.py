@@ -38,3 +38,29 @@ def test_an_end_asked_for_before_the_first_step_is_clean_to_the_last(
         capture_output=True,
     )
     assert (ended.returncode, ended.stderr) == (0, b"")
+
+
+LOST = """
+import asyncio, os, signal
+from gateway.signals import Signals
+
+class Caller:
+    # What is raised here gets no further.
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+signals = Signals()
+with signals.installed():
+    caller = Caller()
+    del caller
+    loop, ends = asyncio.new_event_loop(), []
+    with signals.heard_on(loop, lambda: ends.append(1), lambda: None):
+        assert ends == [1]
+"""
+
+
+def test_an_end_that_is_asked_for_where_no_exception_gets_through_is_heard_later() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", LOST], cwd=ROOT, check=False, timeout=60, capture_output=True
+    )
+    assert (ended.returncode, ended.stderr) == (0, b"")

@@ -46,7 +46,7 @@ FINE += ["ok", "OK", "CBC.0000", "CBC.0"]
     "body",
     [
         {"status": "error"},
-        {"status": "FAILED", "request_id": "r"},
+        {"status": "ERROR", "request_id": "r"},
         {"ret": -1},
         {"ret": 5, "msg": "x"},
         {"returnCode": "7"},
@@ -61,7 +61,12 @@ def test_a_verdict_that_stands_alone_is_an_error(body):
 
 
 def test_the_status_of_an_object_is_no_verdict():
-    for body in ({"status": "failed", "projects": []}, {"status": "error", "id": "x"}, {"ret": 0}):
+    for body in (
+        {"status": "failed"},
+        {"status": "failed", "projects": []},
+        {"status": "error", "id": "x"},
+        {"ret": 0},
+    ):
         assert judged(body).error is None
 
 
