@@ -45,7 +45,8 @@ def as_date(day: date) -> date_pb2.Date:
 
 WELL_KNOWN = {
     "google.protobuf.Timestamp": (
-        st.integers(FIRST_SECOND, LAST_SECOND).map(
+        # Where CBR counts seconds, a number of twelve digits is one of milliseconds.
+        st.integers(FIRST_SECOND, min(LAST_SECOND, 10**11 - 1)).map(
             lambda seconds: timestamp_pb2.Timestamp(seconds=seconds)
         )
     ),
