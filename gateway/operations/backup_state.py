@@ -6,15 +6,15 @@ from cbrgateway.v1 import backup_pb2, protectability_pb2, types_pb2, vault_pb2
 from google.rpc import code_pb2
 
 from gateway.errors import GatewayError
+from gateway.operations.backup_reads import SERVER, backup_of, is_available
 from gateway.operations.binding_state import protectables
 from gateway.operations.destination_state import destination_refused
 from gateway.operations.reads import BACKUP
-from gateway.operations.share_state import backup_of, is_available, members_of
+from gateway.operations.share_state import members_of
 from gateway.operations.vault_state import vault_of
 from gateway.upstream.look import Look, Refusal, refusal
 from gateway.upstream.lookup import PROTECTABLE_TYPES
 
-_SERVER: Final = "OS::Nova::Server"
 _DISK: Final = "OS::Cinder::Volume"
 _TURBO: Final = "OS::Sfs::Turbo"
 _GOING: Final = frozenset(
@@ -24,7 +24,7 @@ _DELETABLE: Final = frozenset({backup_pb2.BACKUP_STATUS_AVAILABLE, backup_pb2.BA
 _UNMADE: Final = frozenset(
     {backup_pb2.REPLICATION_STATUS_FAILED, backup_pb2.REPLICATION_STATUS_SKIPPED}
 )
-_TARGETS: Final = {_SERVER: "server_id", _DISK: "volume_id"}
+_TARGETS: Final = {SERVER: "server_id", _DISK: "volume_id"}
 """The fields that targets of restores are named in, by type; others are in `resource_id`."""
 
 
@@ -50,7 +50,7 @@ async def delete_refused(request: backup_pb2.DeleteBackupRequest, look: Look) ->
         return refusal(6201)
     if vault.locked and backup.extend_info.auto_trigger:
         return refusal(6220)
-    shares = await members_of(look, backup.id) if backup.resource_type == _SERVER else ()
+    shares = await members_of(look, backup.id) if backup.resource_type == SERVER else ()
     return refusal(6710) if any(each.image_id for each in shares) else None
 
 
@@ -94,7 +94,7 @@ def _does_not_fit(
         boots = dict(disk.detail).get("bootable") == "true"
         if boots and part.extend_info.HasField("bootable") and not part.extend_info.bootable:
             return refusal(2013, about=disk.id)
-    small = backup.resource_type != _SERVER and target.size_gib < backup.resource_size_gib
+    small = backup.resource_type != SERVER and target.size_gib < backup.resource_size_gib
     return refusal(2001, about=target.id) if small else None
 
 

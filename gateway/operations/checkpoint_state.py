@@ -2,6 +2,7 @@
 
 from cbrgateway.v1 import backup_pb2, checkpoint_pb2, types_pb2
 
+from gateway.operations.backup_reads import is_available
 from gateway.operations.binding_state import lacking, protectables, unknown_disks
 from gateway.operations.destination_state import destination_refused
 from gateway.operations.vault_state import REPLICABLE, is_unusable, vault_of
@@ -64,10 +65,7 @@ async def _nothing_to_replicate(
     listed = backup_pb2.ListBackupsRequest(vault_id=asked.vault_id, show_replication=True)
     for backup in await look.rows(listed, backup_pb2.Backup):
         there = {each.destination_region for each in backup.replication_records}
-        if (
-            backup.status == backup_pb2.BACKUP_STATUS_AVAILABLE
-            and asked.destination_region not in there
-        ):
+        if is_available(backup) and asked.destination_region not in there:
             return None
     return refusal(1)
 

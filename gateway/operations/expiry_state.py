@@ -6,7 +6,7 @@ from typing import Final
 
 from cbrgateway.v1 import backup_pb2, vault_pb2
 
-from gateway.operations.vault_state import backups_in
+from gateway.operations.backup_reads import backups_in, is_available
 from gateway.upstream.look import Look, Refusal, refusal
 
 _LAST: Final = timezone(timedelta(hours=-12))
@@ -37,7 +37,7 @@ async def expiring_sooner(
     return [
         each
         for each in await backups_in(look, request.vault_id)
-        if each.status == backup_pb2.BACKUP_STATUS_AVAILABLE
+        if is_available(each)
         and (not each.HasField("expire_time") or each.expire_time.ToSeconds() > until)
     ]
 

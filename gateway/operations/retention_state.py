@@ -14,8 +14,9 @@ from typing import Final
 from cbrgateway.v1 import backup_pb2, policy_pb2, types_pb2
 from msgspec import Struct
 
+from gateway.operations.backup_reads import backups_in, is_available
 from gateway.operations.reads import POLICY
-from gateway.operations.vault_state import backups_in, vault_of
+from gateway.operations.vault_state import vault_of
 from gateway.upstream.look import Look
 
 _COMING: Final = frozenset(
@@ -67,13 +68,9 @@ async def _going(request: policy_pb2.UpdatePolicyRequest, look: Look) -> _Going:
     for vault in policy.associated_vaults:
         for backups, coming in await _by_resource(look, policy.id, vault.vault_id):
             left = backups[most - coming :]
-            guess = guess or (bool(left) and not all(map(_is_available, backups)))
+            guess = guess or (bool(left) and not all(map(is_available, backups)))
             going += left
     return _Going(going, bool(going) and guess)
-
-
-def _is_available(backup: backup_pb2.Backup) -> bool:
-    return backup.status == backup_pb2.BACKUP_STATUS_AVAILABLE
 
 
 def _keeps_longer(definition: types_pb2.PolicyOperationDefinition) -> bool:

@@ -4,21 +4,11 @@ from typing import Final
 
 from cbrgateway.v1 import backup_pb2, backup_share_pb2, types_pb2
 
-from gateway.operations.reads import BACKUP
+from gateway.operations.backup_reads import SERVER, backup_of, is_available
 from gateway.operations.vault_state import vault_of
 from gateway.upstream.look import Look, Refusal, refusal
 
-_SERVER: Final = "OS::Nova::Server"
 _MAX_SHARES: Final = 10
-
-
-async def backup_of(look: Look, backup_id: str) -> backup_pb2.Backup:
-    """The backup as it is."""
-    return (await look.answer(BACKUP.request(backup_id), BACKUP.response)).backup
-
-
-def is_available(backup: backup_pb2.Backup) -> bool:
-    return backup.status == backup_pb2.BACKUP_STATUS_AVAILABLE
 
 
 async def members_of(look: Look, backup_id: str) -> list[backup_share_pb2.Member]:
@@ -28,7 +18,7 @@ async def members_of(look: Look, backup_id: str) -> list[backup_share_pb2.Member
 
 
 def _unshareable(backup: backup_pb2.Backup) -> Refusal | None:
-    if backup.resource_type != _SERVER:
+    if backup.resource_type != SERVER:
         return refusal(6700)
     if not is_available(backup):
         return refusal(6702)

@@ -6,6 +6,7 @@ from typing import Final
 from cbrgateway.v1 import backup_pb2, task_pb2, types_pb2, vault_pb2
 
 from gateway.operations import creation_state, expiry_state, vault_state
+from gateway.operations.backup_reads import backups_in
 from gateway.operations.growth import grown, size_first
 from gateway.operations.prices import of_charging_mode, of_new, of_none, of_resized
 from gateway.operations.reads import VAULT
@@ -127,7 +128,7 @@ DELETE_VAULT: Final = Traits[vault_pb2.DeleteVaultRequest, vault_pb2.DeleteVault
     losing=Losing[vault_pb2.DeleteVaultRequest, backup_pb2.Backup](
         guard=Guard.DELETE_VAULT,
         kind="backup",
-        lost=lambda request, look: vault_state.backups_in(look, request.vault_id),
+        lost=lambda request, look: backups_in(look, request.vault_id),
         made=lambda backup: backup.create_time,
     ),
     gone=_DELETED_VAULT,

@@ -6,7 +6,7 @@ from typing import Final
 from cbrgateway.v1 import backup_pb2, task_pb2, types_pb2, vault_pb2
 
 from gateway.operations import binding_state
-from gateway.operations.vault_state import backups_in
+from gateway.operations.backup_reads import backups_in
 from gateway.upstream.look import Look
 from gateway.upstream.losses import Guard, Losing
 from gateway.upstream.read_back import cannot_tell, within

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from cbrgateway.v1 import backup_pb2, order_pb2, types_pb2, vault_pb2
+from cbrgateway.v1 import order_pb2, types_pb2, vault_pb2
 
 from gateway.operations.reads import VAULT
 from gateway.upstream.look import Look, Refusal, refusal
@@ -19,11 +19,6 @@ _LOCK_HOLDS: Final = refusal(9900, "locked")
 async def vault_of(look: Look, vault_id: str) -> types_pb2.Vault:
     """The vault as it is."""
     return (await look.answer(VAULT.request(vault_id), VAULT.response)).vault
-
-
-async def backups_in(look: Look, vault_id: str) -> list[backup_pb2.Backup]:
-    """All backups of a vault."""
-    return await look.rows(backup_pb2.ListBackupsRequest(vault_id=vault_id), backup_pb2.Backup)
 
 
 def is_unusable(vault: types_pb2.Vault) -> bool:
