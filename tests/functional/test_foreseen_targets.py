@@ -7,6 +7,7 @@ import pytest
 from emulator.settings import PAYMENTS_PROJECT_ID
 from emulator.transitions import Mode, Pace
 from tests.functional import sound_changes, stage
+from tests.functional.calls import caller
 from tests.functional.sound_changes import check_foreseen, place
 
 shared_world = sound_changes.shared_world
@@ -370,3 +371,16 @@ async def test_work_on_the_vault_of_a_backup_is_told(world, payments):
     for rpc, wish in (("CheckpointService/CreateCheckpoint", checkpoint), (RESTORE, restore)):
         told = (await payments.ok(rpc, wish | {"validate_only": True})).validation
         assert len(told.running_task_ids) == 1
+
+
+async def test_a_share_is_not_accepted_into_a_vault_of_another_kind(world, payments):
+    backup_id, member = await stage.shared_backup(payments), caller(world, "databases")
+    wish = {
+        "backup_id": backup_id,
+        "member_id": stage.MEMBER["databases"],
+        "status": "MEMBER_STATUS_ACCEPTED",
+        "vault_id": (await stage.vault(member)).id,
+    }
+    held(world, wish["vault_id"]).object_type = "disk"
+    told = await check_foreseen(world, member, "BackupShareService/UpdateBackupMember", wish)
+    assert told.reason == "COMBINATION_INVALID"
