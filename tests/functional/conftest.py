@@ -2,12 +2,10 @@
 
 import io
 import json
-import logging
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
-import structlog
 
 from emulator.transitions import Mode, Pace
 from gateway import telemetry
@@ -35,13 +33,8 @@ def payments(world: World) -> Caller:
 
 
 @pytest.fixture
-def lines() -> Iterator[Callable[[], list[dict[str, Any]]]]:
+def lines() -> Callable[[], list[dict[str, Any]]]:
     """Reads the lines logged since the test began, at level debug."""
     out = io.StringIO()
-    root = logging.getLogger()
-    handlers, level = root.handlers, root.level
     telemetry.configure(LogSettings(level="debug", format="json"), out)
-    yield lambda: [json.loads(line) for line in out.getvalue().splitlines()]
-    root.handlers = handlers
-    root.setLevel(level)
-    structlog.reset_defaults()
+    return lambda: [json.loads(line) for line in out.getvalue().splitlines()]
