@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from gateway.errors import GatewayError, field_invalid
 from gateway.query.fields import Field, WrongFieldError, field_of
+from gateway.upstream.rows import row_id
 
 _MOST: Final = 5
 _WORD: Final = re.compile(r"\S+")
@@ -54,9 +55,12 @@ def _key(part: str, place: int, row: Descriptor) -> Key:
 
 
 def ordered(by: Sequence[Key]) -> Callable[[list[Any]], list[Any]]:
-    """Sorts rows; those that are equal stay as they were. What is not set comes first."""
+    """Sorts rows; those that are equal go by their ids, so that they stand as on the page before
+    whatever order CBR shows them in. What is not set comes first.
+    """
 
     def sort(rows: list[Any]) -> list[Any]:
+        rows = sorted(rows, key=row_id)
         for key in reversed(by):
             rows = sorted(rows, key=_value_of(key.field), reverse=key.falling)
         return rows

@@ -89,8 +89,7 @@ class Page(Struct, frozen=True):
         if sort is not None:
             bad = [row for row in rows if isinstance(row, UnreadableRow)]
             rows = [*sort(list(readable(rows))), *bad]
-        plain = sort is None
-        found = rest(rows, self.place, self.size, in_order=plain, all_rows=plain and keep is None)
+        found = rest(rows, self.place, self.size, of_cbr=True, in_order=sort is None)
         return self._filled(reader.last, found, len(readable(rows)))
 
     def cut(self, everything: Any) -> Message:  # noqa: ANN401 - any list response

@@ -26,6 +26,8 @@ _SHARE: Final = 8
 """How many marks are kept of each stretch that is as long as all rows after it."""
 _NAME_BYTES: Final = 6
 _CONTENT_BYTES: Final = 3
+_END_OF_SUMS: Final = 2**64
+"""What a token can hold of them."""
 _MOST_ROWS: Final = 1_000_000
 _MOST_REPEATED: Final = 64
 """Rows that were shown move while a list is paged, or differ in nothing; but not so many."""
@@ -51,8 +53,9 @@ class Trail(Struct, frozen=True):
     `repeated`: how often rows were known already when they were shown; those of one page that are
     alike count once.
 
-    `total`: how many rows the list had by CBR's count, as long as that was always the same; None:
-    it was not. `names`: the sum over all rows, by which to see whether others are the same ones.
+    `total`: how many rows the list had by CBR's count, or where all of them were there the sum of
+    their names, as long as that was always the same; None: it was not. `names`: the sum over all
+    rows shown, by which to see whether others are the same ones.
     """
 
     shown: int = 0
@@ -90,7 +93,7 @@ class Trail(Struct, frozen=True):
         marks += map(bytes.__add__, [names[at] for at in new], contents)
         again = _Marks(rows).known(known.values()) if known else ()
         steady = total if total == self.total or not before else None
-        summed = self.names + sum(map(int.from_bytes, names))
+        summed = (self.names + sum(map(int.from_bytes, names))) % _END_OF_SUMS
         return Trail(shown, b"".join(marks), self.repeated + len(again), steady, summed)
 
     def shows_again(self, rows: Sequence[Row]) -> bool:

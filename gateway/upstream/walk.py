@@ -56,7 +56,9 @@ class Place(Struct, frozen=True):
 
 
 class Step(Struct, frozen=True):
-    """The next rows, each with its cursor; `total` as CBR counts. `ended`: there are no more."""
+    """The next rows, each with its cursor; `total` as a trail keeps it. `ended`: there are no
+    more.
+    """
 
     rows: Sequence[Row]
     cursors: Sequence[Cursor]
@@ -80,12 +82,12 @@ _Read: TypeAlias = Callable[[Source, Place, int], Awaitable[Step]]
 
 
 def rest(
-    rows: Sequence[Row], place: Place, size: int, *, in_order: bool = False, all_rows: bool = False
+    rows: Sequence[Row], place: Place, size: int, *, of_cbr: bool = False, in_order: bool = False
 ) -> Step:
     """The rows after a place, of a list that is there as a whole.
 
-    `in_order`: as CBR shows them, so that they have to stand as before. `all_rows`: none was left
-    out, so that as many as before are the same ones. Raises GatewayError where they are not.
+    `of_cbr`: as long as these are the same ones, all of them have to come. `in_order`: as CBR shows
+    them, so that they have to stand as before. Raises GatewayError where that is not so.
     """
     if in_order and place.trail.scattered(rows):
         raise _no_list()
@@ -95,15 +97,15 @@ def rest(
     ):
         first = hit.index + 1
     last = min(first + size, len(rows))
-    shown = place.trail.then(rows[first:last], len(rows))
-    steady = all_rows and last == len(rows) and shown.total is not None
-    if steady and not shown.shows_the_same(NOTHING.then(rows)):
+    every = NOTHING.then(rows) if of_cbr else NOTHING
+    shown = place.trail.then(rows[first:last], every.names)
+    if of_cbr and last == len(rows) and shown.total is not None and not shown.shows_the_same(every):
         raise _no_list()
     return Step(
         rows[first:last],
         range(first + 1, last + 1),
         BY_ROW,
-        len(rows),
+        every.names,
         ended=last == len(rows),
         longest=place.longest,
     )

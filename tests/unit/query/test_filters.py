@@ -119,7 +119,7 @@ def names_in(order):
         ("name desc", ["web", "db copy", "db", "AND"]),
         ("billing.size_gib desc, name asc", ["db", "web", "AND", "db copy"]),
         ("create_time,name", ["db", "db copy", "web", "AND"]),
-        ("auto_bind desc", ["db", "web", "db copy", "AND"]),
+        ("auto_bind desc", ["db", "AND", "db copy", "web"]),
     ],
 )
 def test_orders(order, names):

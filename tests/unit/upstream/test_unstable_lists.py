@@ -7,10 +7,13 @@ import random
 
 import pytest
 from cbrgateway.v1 import backup_pb2, errors_pb2
+from msgspec.structs import replace
 
 from emulator.paging import Paging
 from gateway.errors import GatewayError
+from gateway.query.order import keys, ordered
 from gateway.upstream.page_tokens import PageTokens, Position
+from gateway.upstream.trail import NOTHING
 from gateway.upstream.walk import Place, everything, rest, step
 from gateway.upstream.windows import Source, Window
 from tests.fakes import SteppedClock
@@ -140,31 +143,69 @@ def test_no_row_is_left_out_without_a_word(reorder, rules):
             ends_truly(made.pages(size) if way == "pages" else made.whole(), count)
 
 
+async def cut_to_pages(made, size, sort=None):
+    """The ids of all rows of a list that is read whole for each page, in the order shown."""
+    tokens, token, seen = PageTokens(b"key", SteppedClock(0)), "", []
+    for turn in range(1, 100):
+        rows = made.reorder(made.rows, turn, made.chosen)
+        found = rest(
+            sort(rows) if sort else rows,
+            place := tokens.read(token, b"owner").place,
+            size,
+            of_cbr=True,
+            in_order=sort is None,
+        )
+        seen += [row.id for row in found.rows]
+        if found.ended:
+            return seen
+        token = tokens.make(found.place(place.trail), b"owner")
+    raise AssertionError("the list never ends")
+
+
 @pytest.mark.parametrize("reorder", ORDERS)
 def test_a_list_that_is_cut_by_the_gateway_leaves_no_row_out_either(reorder):
-    async def pages(made, size):
-        place, seen = Place(), []
-        for turn in range(1, 100):
-            rows = made.reorder(made.rows, turn, made.chosen)
-            found = rest(rows, place, size, in_order=True, all_rows=True)
-            seen += [row.id for row in found.rows]
-            if found.ended:
-                return seen
-            place = found.place(place.trail)
-        raise AssertionError("the list never ends")
-
     for count, size in ((120, 50), (120, 13), (23, 10), (61, 7), (9, 2)):
+        ends_truly(cut_to_pages(Unstable(Paging(), count, ORDERS[reorder]), size), count)
+
+
+@pytest.mark.parametrize("by", ["name", "name desc", "image_type, resource_size_gib desc"])
+@pytest.mark.parametrize("reorder", ORDERS)
+def test_an_order_of_rows_that_are_equal_does_not_depend_on_cbrs(reorder, by):
+    sort = ordered(keys(by, backup_pb2.Backup.DESCRIPTOR))
+    for count, size in ((120, 50), (23, 10), (9, 2)):
         made = Unstable(Paging(), count, ORDERS[reorder])
-        ends_truly(pages(made, size), count)
+        assert ends_truly(cut_to_pages(made, size, sort), count)
+
+
+def test_a_row_whose_place_in_an_order_changes_is_not_left_out_without_a_word():
+    made = Unstable(Paging(), 30, lambda rows, turn, _chosen: renamed(rows, turn))
+    sort = ordered(keys("name", backup_pb2.Backup.DESCRIPTOR))
+    assert not ends_truly(cut_to_pages(made, 10, sort), 30)
+
+
+def renamed(rows, turn):
+    """The row with the last id comes first from the second time on."""
+    rows = [backup_pb2.Backup(id=row.id, name="b") for row in rows]
+    if turn > 1:
+        rows[-1].name = "a"
+    return rows
 
 
 def test_rows_that_come_and_go_do_not_end_a_list_that_is_cut_by_the_gateway():
     rows = [backup_pb2.Backup(id=f"o{number}") for number in range(30)]
-    first = rest(rows, Place(), 10, in_order=True, all_rows=True)
+    first = rest(rows, Place(), 10, of_cbr=True, in_order=True)
     place = first.place(Place().trail)
     changed = [backup_pb2.Backup(id="new"), *rows[1:8], rows[20], *rows[8:20], *rows[21:]]
-    found = rest(changed, place, 50, in_order=True)
+    found = rest(changed, place, 50, of_cbr=True, in_order=True)
     assert {row.id for row in found.rows} >= {f"o{number}" for number in range(10, 20)}
+
+
+def test_the_place_in_a_list_of_very_many_rows_goes_into_a_token():
+    """The names of that many add up to more than a number of 64 bits."""
+    trail = replace(NOTHING.then([backup_pb2.Backup(id="o")]), names=2**64 - 1)
+    place = Place(trail.then([backup_pb2.Backup(id="p")]))
+    tokens = PageTokens(b"key", SteppedClock(0))
+    assert tokens.read(tokens.make(place, b"owner"), b"owner").place == place
 
 
 @pytest.mark.parametrize("rules", RULES)
