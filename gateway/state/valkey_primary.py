@@ -7,9 +7,9 @@ others is outvoted.
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from redis.asyncio import Redis
 from redis.crc import key_slot
@@ -72,7 +72,7 @@ class Directory:
             return await self.question(client)
         finally:
             # Also of one that is left while it connects, which its own context would not close.
-            await client.aclose()
+            await _to_its_end(client.aclose())
 
     def _not_found(self, errors: Sequence[BaseException | None]) -> NotFoundError:
         """With the error that says most."""
@@ -90,6 +90,16 @@ class Directory:
             f"none of the {self.who} of the shared store answers; if that lasts, look whether they"
             " run, and correct state.url"
         )
+
+
+async def _to_its_end(closing: Coroutine[Any, Any, None]) -> None:
+    """Also where its caller is cancelled meanwhile, as those are who close when most have told."""
+    task = asyncio.create_task(closing)
+    try:
+        await asyncio.shield(task)
+    finally:
+        if not task.done():
+            await asyncio.wait({task})
 
 
 async def _most(asked: Sequence[asyncio.Task[Told]]) -> None:
