@@ -229,7 +229,7 @@ class _Reader:
         self, ask: dict[str, int | str], on_bad_row: OnBadRow
     ) -> tuple[Any, int | None]:
         """The answer, and how many rows were asked for in the end: of rows that are too large
-        together, fewer at once.
+        together, fewer at once; of one that is too large alone, an answer without it.
         """
         in_body = self._binding.paging == options_pb2.PAGING_OFFSET_IN_BODY
         while True:
@@ -249,15 +249,22 @@ class _Reader:
             except AnswerTooLarge as error:
                 if limit is None:
                     raise
-                if limit <= 1:
+                if limit > 1:
+                    self._fit.too_many(limit)
+                    continue
+                if "marker" in ask:
                     raise _row_too_large(ask, error) from None
-                self._fit.too_many(limit)
+                place = f"at offset {ask.get('offset', 0)}"
+                on_bad_row(UnreadableRow(0, "", "is larger than an answer may be", place))
+                return self._binding.response_type(), limit
 
 
 def _row_too_large(ask: dict[str, int | str], error: AnswerTooLarge) -> GatewayError:
-    """Says which row it is, as far as that is known."""
-    place = f"behind {ask['marker']}" if "marker" in ask else f"at offset {ask.get('offset', 0)}"
-    text = f"One row of the list, {place}, is larger than an answer may be. {error.message}"
+    """Says which row it is. Without its id nobody can ask for the rows behind it."""
+    text = (
+        f"One row of the list, behind {ask['marker']}, is larger than an answer may be."
+        f" {error.message}"
+    )
     return GatewayError(error.reason, text, upstream=error.upstream)
 
 

@@ -16,11 +16,12 @@ from google.protobuf.message import Message
 from gateway.upstream.codec import UNREADABLE_ROWS, MessagePlan
 from gateway.upstream.declaration import OnBadRow
 from gateway.upstream.http import FIRST_ERROR, HttpResponse, TooLarge
+from gateway.upstream.location import named_in
 from gateway.upstream.orders import keep_ids
 from gateway.upstream.outcome import Attempt, Outcome, judge
 from gateway.upstream.rows import UnreadableRow
 from gateway.upstream.upstream_call import UpstreamCall
-from gateway.upstream.values import ProtocolError
+from gateway.upstream.values import Json, ProtocolError
 
 LARGE_BYTES: Final = 256 * 1024
 """What is read at once, without a look at what is in it."""
@@ -73,16 +74,26 @@ def at_once(call: UpstreamCall, response: HttpResponse, on_bad_row: OnBadRow | N
     if attempt.message is not None or attempt.value is None:
         return attempt, attempt.message
     try:
-        message = binding.response(attempt.value, on_bad_row)
-        if (check := binding.traits.check_answer) is not None:
-            check(call.message, attempt.value)
-        keep_ids(message, attempt.order_ids)
+        return attempt, _understood(call, attempt, attempt.value, on_bad_row)
     except ProtocolError as error:
+        named = named_in(response, call.request, binding)
+        if named and type(attempt.value) is dict and named.keys().isdisjoint(attempt.value):
+            return attempt, _understood(call, attempt, {**attempt.value, **named}, on_bad_row)
         unread = msgspec.structs.replace(
             attempt, outcome=Outcome.AMBIGUOUS, value=None, problem=str(error)
         )
         return unread, None
-    return attempt, message
+
+
+def _understood(
+    call: UpstreamCall, attempt: Attempt, value: Json, on_bad_row: OnBadRow | None
+) -> Message:
+    """The response. Raises ProtocolError."""
+    message = call.binding.response(value, on_bad_row)
+    if (check := call.binding.traits.check_answer) is not None:
+        check(call.message, value)
+    keep_ids(message, attempt.order_ids)
+    return message
 
 
 # Cutting

@@ -36,8 +36,6 @@ from gateway.upstream.windows import NO_WINDOW, Longest, LostError, Reader, Seen
 
 _MAX_WINDOWS: Final = 8
 """Read for one step at most; each but the last shows nothing new."""
-_SMALLEST_CAP: Final = 10
-"""No cloud is known to answer fewer rows than it was asked for, because of a bound below this."""
 _OTHER_BOUNDS: Final = 7
 """Rows less than at most, so that a window does not end where others did."""
 _ROUNDS: Final = 2
@@ -236,7 +234,7 @@ async def _is_whole(source: Source, first: Seen) -> bool:
     Where the count may be that of the page, and the page one that CBR cut shorter than was asked
     for, the next row or page tells: once, if the count of that is one of the whole list.
     """
-    if first.at != WAYS[first.way].start or len(first.rows) < _SMALLEST_CAP:
+    if first.at != WAYS[first.way].start or not first.rows:
         return True
     for offset in (1, 2):
         try:

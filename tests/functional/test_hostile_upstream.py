@@ -9,10 +9,11 @@ from dataclasses import dataclass
 
 import pytest
 
+from emulator.settings import PAYMENTS_PROJECT_ID
 from gateway.upstream.http import MAX_BODY_BYTES
 from tests.counting import counted_steps
 from tests.functional import stage
-from tests.functional.calls import Failure, forget, gateway_before, told
+from tests.functional.calls import REQUESTS, Failure, forget, gateway_before, told
 from tests.unit.upstream.raw_server import always, answer, raw_server
 
 READ, CREATE = "VaultService/GetVault", "VaultService/CreateVault"
@@ -234,6 +235,49 @@ async def test_nothing_is_enough_for_a_change_that_promises_nothing(lied_to, not
     upstream, anyone = lied_to(body(nothing))
     await anyone.ok("AgentService/UnregisterAgent", {"agent_id": "a"})
     assert len(upstream.requests) == 1
+
+
+MADE = "0a7b2a5e-1111-4222-8333-444444444444"
+CREATES = {
+    CREATE: "vaults",
+    "CheckpointService/CreateCheckpoint": "checkpoints",
+    "PolicyService/CreatePolicy": "policies",
+}
+LOCATED = {
+    "{collection}/{made}": True,
+    "https://another.example{collection}/{made}": True,
+    "{collection}/{made}?a=1": False,
+    "{collection}/{made}/tasks": False,
+    "{collection}/{made}/": False,
+    "{collection}/vault-1": False,
+    "{collection}": False,
+    "/v3/jobs/{made}": False,
+    "http://[::1": False,
+    "": False,
+}
+
+
+@pytest.mark.parametrize("where", LOCATED)
+@pytest.mark.parametrize("rpc", CREATES)
+async def test_an_id_that_the_location_alone_names_is_enough(lied_to, rpc, where):
+    """If it cannot mean anything else."""
+    request = {key: value for key, value in REQUESTS[rpc].items() if key != "request_id"}
+    place = where.format(collection=f"/v3/{PAYMENTS_PROJECT_ID}/{CREATES[rpc]}", made=MADE)
+    for nothing in (b"", b"{}", b'{"request_id":"x"}'):
+        _, anyone = lied_to(answer(nothing, "202 Accepted", f"Location: {place}\r\n"))
+        if LOCATED[where]:
+            response = await anyone.ok(rpc, request)
+            assert getattr(response, rpc.rpartition("Create")[2].lower()).id == MADE
+        else:
+            assert (await anyone.fails(rpc, request)).reason == "OUTCOME_UNKNOWN"
+
+
+@pytest.mark.parametrize("said", [b"[]", b'"x"', b'{"vault":{}}', b'{"vault":null}', b"<html>"])
+async def test_a_location_beside_a_body_that_says_something_proves_nothing(lied_to, said):
+    place = f"Location: /v3/{PAYMENTS_PROJECT_ID}/vaults/{MADE}\r\n"
+    _, anyone = lied_to(answer(said, headers=place))
+    failed = await anyone.fails(CREATE, stage.vault_request())
+    assert failed.reason == "OUTCOME_UNKNOWN"
 
 
 @pytest.mark.parametrize(

@@ -68,6 +68,9 @@ class Shelf:
     reads: int = 0
     fitting: int = 1000
     """Rows that one answer can hold."""
+    too_large: object = None
+    """The item that none can."""
+    unreadable: int = 0
     fits: PageFits = field(default_factory=lambda: PageFits(SteppedClock(NOW)))
 
     def __post_init__(self):
@@ -115,6 +118,8 @@ class Shelf:
                 else errors_pb2.ERROR_REASON_FIELD_INVALID
             )
             raise GatewayError(reason, "the marker is not known") from None
+        if self.too_large in shown:
+            raise AnswerTooLarge(errors_pb2.ERROR_REASON_UPSTREAM_PROTOCOL, "too large")
         counted = (
             {"total_size": count}
             if count is not None
@@ -139,6 +144,7 @@ class Shelf:
                 self.read
             )
             pages.append([self._mark_of(row) for row in getattr(response, self.rows_of.name)])
+            self.unreadable += getattr(response, "unreadable_rows", 0)
             assert len(pages[-1]) <= request.page_size
             request.page_token = response.next_page_token
             assert len(request.page_token) <= 1300
@@ -273,13 +279,13 @@ def test_a_list_that_pages_as_the_manual_says_costs_no_call_more(rows, calls):
     """
     shelf = Shelf(ONE_OF_EACH_KIND[0], items(rows))
     assert len(shelf.walk(50)) == calls
-    assert shelf.reads == calls + (10 <= rows < 50)
+    assert shelf.reads == calls + (0 < rows < 50)
     shelf.reads = 0
     assert len(shelf.walk(50)) == shelf.reads == calls
 
 
 @pytest.mark.parametrize("offset", ["rows", "pages", "pages_from_0"])
-@pytest.mark.parametrize("cap", [10, 46])
+@pytest.mark.parametrize("cap", [1, 5, 10, 46])
 @pytest.mark.parametrize("binding", PAGED, ids=rpc_of)
 def test_a_page_that_is_cut_and_counts_its_own_rows_ends_no_list(binding, cap, offset):
     rules = Paging(offset=offset, marker="ignored", cap=cap, count="page")
@@ -296,10 +302,23 @@ def test_where_nothing_shows_what_is_counted_it_is_looked_for_once():
     assert reads == [(1, 3), (1, 4), (1, 5)]
 
 
-def test_a_row_that_is_too_large_alone_is_named_by_its_place():
-    shelf = Shelf(ONE_OF_EACH_KIND[0], items(30), fitting=0)
-    with pytest.raises(GatewayError, match="One row of the list, at offset 0, is larger"):
-        shelf.walk(50)
+@pytest.mark.parametrize("place", [0, 3, 11, 29])
+@pytest.mark.parametrize("binding", PAGED, ids=rpc_of)
+def test_a_row_that_is_too_large_alone_costs_itself(binding, place):
+    shelf = Shelf(binding, items(30))
+    shelf.too_large = shelf.items[place]
+    rest = [*range(place), *range(place + 1, 30)]
+    assert joined(shelf.walk(10)) == rest
+    assert shelf.unreadable == 1
+    assert shelf.reads < 8 * 30
+    assert shelf.all() == rest
+
+
+def test_where_markers_alone_lead_on_a_row_that_is_too_large_is_named_by_its_place():
+    shelf = Shelf(ONE_OF_EACH_KIND[2], items(30), Paging(offset="ignored", count="none"))
+    shelf.too_large = shelf.items[12]
+    with pytest.raises(GatewayError, match="One row of the list, behind id-11, is larger"):
+        shelf.walk(10)
 
 
 def test_where_rows_are_not_counted_an_empty_window_confirms_the_end():
