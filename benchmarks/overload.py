@@ -1,8 +1,9 @@
 """The gateway under more than it can do, and beside what is sick: `make soak-load`.
 
 Calls come as often as they come, answered or not (open loop), each with a deadline of a second; the
-gateway has one core, callers and CBR's stub the other. The peak is what a closed loop gets, once
-before and once after everything else: a machine that others use as well shows in the difference.
+gateway has one core, callers and CBR's stub the other. The peak is what a closed loop gets. Where
+callers keep the stub from its core, or others the gateway, it answers less than it could; so what
+it answers for each second of its CPU is told beside it, as a share of the same at the peak.
 """
 
 import hashlib
@@ -22,6 +23,7 @@ import msgspec
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from benchmarks import processes
+from benchmarks.load import cpu_s_of
 from benchmarks.open_loop import Crowd, Ended, Order
 from benchmarks.processes import LOAD_CORE
 
@@ -37,6 +39,8 @@ _OTHERS_PER_S: Final = 100.0
 _TYPED: Final = frozenset({"8", "14", "reset 7"})
 """RESOURCE_EXHAUSTED, UNAVAILABLE, and streams that were refused, which clients repeat."""
 _PROBE_S: Final = 0.1
+_FEW_STREAMS: Final = {"max_concurrent_streams": 8, "max_pending_requests": 512}
+"""What holds floods off without a proxy (docs/operations.md)."""
 
 
 class Probes:
@@ -72,7 +76,7 @@ class Probes:
 class Gateway:
     """One to load, and those who do."""
 
-    health: str
+    served: processes.Server
     callers: processes.Servant
     seconds: float
 
@@ -82,25 +86,37 @@ class Gateway:
             self.callers.obey(msgspec.json.encode(order).decode()), type=list[Ended]
         )
 
-    def peak(self) -> Ended:
-        return self.under(_crowd(NOISY, 0, in_flight=_CLOSED))[0]
+    def flood(self, crowd: Crowd) -> tuple[Ended, float]:
+        """And how many were answered for each second of the gateway's CPU."""
+        before = cpu_s_of(self.served.pid)
+        (found,) = self.under(crowd)
+        return found, found.answered / max(1e-9, cpu_s_of(self.served.pid) - before)
+
+    def peak(self) -> tuple[Ended, float]:
+        return self.flood(_crowd(NOISY, 0, in_flight=_CLOSED))
 
 
 @contextmanager
 def gateway(
-    seconds: float, *sick: str, limits: Sequence[Mapping[str, Any]] = ()
+    seconds: float,
+    *sick: str,
+    limits: Sequence[Mapping[str, Any]] = (),
+    bounds: Mapping[str, int] | None = None,
 ) -> Iterator[Gateway]:
-    """`sick`: what is wrong with the project of that tenant. `limits`: those of the noisy one."""
+    """`sick`: what is wrong with the project of that tenant. `limits`: those of the noisy one.
+    `bounds`: those of the server that are not the usual ones.
+    """
     wrong = [f"{_project(SICK)}={kind}" for kind in sick]
     noisy = {**_tenant(NOISY), "limits": list(limits)}
-    sections = {"tenants": [_tenant(QUIET), noisy, _tenant(SICK)]}
+    server = processes.configuration("", "auto")["server"] | {"limits": dict(bounds or {})}
+    sections = {"tenants": [_tenant(QUIET), noisy, _tenant(SICK)], "server": server}
     with (
         tempfile.TemporaryDirectory() as folder,
         processes.module("stub", *wrong, core=LOAD_CORE) as stub,
         processes.gateway(Path(folder), stub.address, "auto", sections) as served,
         processes.servant("open_loop", served.address, core=LOAD_CORE) as callers,
     ):
-        yield Gateway(served.health, callers, seconds)
+        yield Gateway(served, callers, seconds)
 
 
 def _project(tenant: str) -> str:
@@ -143,16 +159,16 @@ def _beside(found: Ended, alone: Ended) -> str:
 
 def flood(tell: Tell, at: Gateway, times: Sequence[float]) -> float:
     """More calls than can be answered, of one tenant; the peak."""
-    peak = at.peak()
+    peak, for_cpu = at.peak()
     tell(f"peak {peak.per_s:.0f}/s, p99 {peak.p99_ms:.0f} ms")
-    tell("   times  goodput  p50 ms  p99 ms   typed  prompt  health failed  ends")
+    tell("   times  goodput  of CPU  p50 ms  p99 ms   typed  prompt  health failed  ends")
     for each in times:
-        with Probes(at.health) as probes:
-            (found,) = at.under(_crowd(NOISY, each * peak.per_s))
+        with Probes(at.served.health) as probes:
+            found, of_cpu = at.flood(_crowd(NOISY, each * peak.per_s))
         (after,) = at.under(_crowd(QUIET, _QUIET_PER_S, 1), seconds=2.5)
         tell(
-            f"{each:>8g}{found.per_s / peak.per_s:>9.0%}{found.p50_ms:>8.0f}{found.p99_ms:>8.0f}"
-            f"{_typed(found):>8.1%}{found.prompt:>8.1%}{probes.failed:>8}/{probes.asked:<6}"
+            f"{each:>8g}{found.per_s / peak.per_s:>9.0%}{of_cpu / for_cpu:>8.0%}"
+            f"{found.p50_ms:>8.0f}{found.p99_ms:>8.0f}{_typed(found):>8.1%}{found.prompt:>8.1%}{probes.failed:>8}/{probes.asked:<6}"
             f" {_ends(found)}; then {_served(after)}, p99 {after.p99_ms:.0f} ms"
         )
     return peak.per_s
@@ -182,10 +198,12 @@ def sick(tell: Tell, seconds: float, kind: str) -> None:
 def main(*arguments: str) -> None:
     seconds = 3.0 if "--quick" in arguments else 8.0
     begun, tell = time.monotonic(), partial(print, flush=True)
-    with gateway(seconds) as at:
-        peak_per_s = flood(tell, at, (1.5, 5, 10))
-        tell("a quiet tenant, and no limit on the noisy one")
-        beside(tell, at, peak_per_s, (1.5, 5))
+    for name, bounds in (("the usual bounds", {}), ("few streams", _FEW_STREAMS)):
+        tell(f"{name}: a flood")
+        with gateway(seconds, bounds=bounds) as at:
+            peak_per_s = flood(tell, at, (1.5, 5, 10))
+            tell(f"{name}: a quiet tenant, and no limit on the noisy one")
+            beside(tell, at, peak_per_s, (1.5, 5))
     limit = {"metric": "requests", "per_second": 100, "burst": 100}
     with gateway(seconds, limits=[limit]) as at:
         tell("a quiet tenant, and 100 calls a second for the noisy one")

@@ -279,6 +279,9 @@ def _options(settings: ServerSettings, bounds: Bounds, *, shared: bool) -> list[
         # Two gateways on one port would be a mistake that nobody sees.
         ("grpc.so_reuseport", int(shared)),
         ("grpc.max_concurrent_streams", limits.max_concurrent_streams),
+        # gRPC counts a stream until its call is taken down, some turns of the loop after the client
+        # has read its end and begun the next; without room for those it would refuse that.
+        ("grpc.http2.max_deallocating_streams", limits.max_concurrent_streams),
         # For all RPCs; most of them take less.
         (
             "grpc.max_receive_message_length",

@@ -413,6 +413,15 @@ async def test_an_ordinary_burst_on_one_connection_is_served_whole(world):
     assert [answer for answer in answers if isinstance(answer, Failure)] == []
 
 
+async def test_a_client_with_more_calls_than_a_connection_has_streams_loses_none():
+    async with running_gateway(server={"limits": {"max_concurrent_streams": 8}}) as world:
+        call = caller(world)
+        answers = await asyncio.gather(
+            *(call("AccessService/GetCaller", {}, timeout_s=60) for _ in range(400))
+        )
+    assert [answer for answer in answers if isinstance(answer, Failure)] == []
+
+
 async def test_many_callers_at_once_are_answered_or_refused_but_never_left_waiting():
     async with running_gateway(server={"limits": {"max_pending_requests": 4}}) as world:
         order(world, "delay", LIST, seconds=0.05, times=None)
