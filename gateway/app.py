@@ -308,7 +308,7 @@ def _settling(
 ) -> Callable[[AnyOperation, Ending], None]:
     def on_end(op: AnyOperation, ending: Ending) -> None:
         audit.settled(op.id, ending.result.name, lambda: settled(catalog, op, ending))
-        events.settled(op.id, ending.result)
+        events.change_ended(op, ending.result)
 
     return on_end
 

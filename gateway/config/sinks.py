@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from gateway.config.problems import KeyPath, did_you_mean
 from gateway.config.tree import Entry, Found, entries, mapping, unique, values_of
 from gateway.events.addresses import Address, refused
-from gateway.events.types import OUTCOMES
+from gateway.events.filters import never_met
 
 _LOOPBACK: Final = (ipaddress.IPv4Address("127.0.0.1"), ipaddress.IPv6Address("::1"))
 _THIS_MACHINE: Final = frozenset({"localhost", "localhost4", "localhost6", "ip6-localhost"})
@@ -25,42 +25,25 @@ def sink_checks(data: Mapping[str, Any], tenants: list[Entry]) -> Found:
     for path, sink in sinks:
         if isinstance(sink.get("url"), str):
             yield from _address((*path, "url"), sink["url"], events)
-        for i, name in _texts(sink, "tenants"):
-            if name not in names:
+        for i, name in enumerate(_texts(sink, "tenants")):
+            if name and name not in names:
                 text = f"{name!r} is not a tenant. {did_you_mean(name, names, 'Tenants')}"
                 yield (*path, "tenants", i), text
         yield from _never_met(path, sink)
 
 
-def _texts(sink: Mapping[str, Any], key: str) -> list[tuple[int, str]]:
-    wanted = sink.get(key)
-    found = enumerate(wanted if isinstance(wanted, list) else ())
-    return [(i, each) for i, each in found if isinstance(each, str)]
-
-
 def _never_met(path: KeyPath, sink: Mapping[str, Any]) -> Found:
-    """Types whose events have none of the outcomes, and outcomes that none of the types has.
+    for key, i, text in never_met(_texts(sink, "types"), _texts(sink, "outcomes")):
+        yield (*path, key, i), text
 
-    Whoever names one waits for something that never comes.
-    """
-    types = [(i, kind) for i, kind in _texts(sink, "types") if kind in OUTCOMES]
-    outcomes = _texts(sink, "outcomes")
-    wanted = {outcome for _, outcome in outcomes}
-    for i, kind in types:
-        if wanted and wanted.isdisjoint(OUTCOMES[kind]):
-            text = (
-                "has none of the sink's outcomes, so none of its events would come. Add one to"
-                f" outcomes ({', '.join(sorted(OUTCOMES[kind]))}), or remove the type"
-            )
-            yield (*path, "types", i), text
-    for i, outcome in outcomes:
-        having = [kind for kind, has in OUTCOMES.items() if outcome in has]
-        if types and having and not any(kind in having for _, kind in types):
-            text = (
-                "is no outcome of the sink's types, so no such event would come. Add"
-                f" {having[0]} to types, or remove the outcome"
-            )
-            yield (*path, "outcomes", i), text
+
+def _texts(sink: Mapping[str, Any], key: str) -> list[str]:
+    """Each at its place; what is no text is empty, and refused elsewhere."""
+    wanted = sink.get(key)
+    return [
+        each if isinstance(each, str) else ""
+        for each in (wanted if isinstance(wanted, list) else ())
+    ]
 
 
 def _address(path: KeyPath, url: str, events: Mapping[str, Any]) -> Found:

@@ -1,4 +1,4 @@
-"""Changes that were refused, and those of which nobody knows, as events.
+"""Changes that were refused, those of which nobody knows, and what became of these, as events.
 
 They are put into the queues soon after they have happened, so that no caller waits for it. A caller
 that repeats what is refused again and again is told of now and then.
@@ -6,7 +6,7 @@ that repeats what is refused again and again is told of now and then.
 
 import asyncio
 from collections import deque
-from typing import Final
+from typing import Final, Literal
 
 import structlog
 from msgspec import Struct, field
@@ -17,13 +17,15 @@ from gateway.events.publisher import Publisher
 from gateway.events.types import (
     ChangeDoubtful,
     ChangeRefused,
+    ChangeSettled,
     DoubtfulData,
     Event,
     RefusedData,
+    SettledData,
     moment,
 )
 from gateway.rpc.call import Call
-from gateway.state import OPEN, OperationStore, StoreDown
+from gateway.state import OPEN, OperationStore, OperationView, StoreDown
 
 _MOST: Final = 1000
 """What waits to be put; of more the newest are lost, and the log says so."""
@@ -46,6 +48,14 @@ class _Window(Struct):
     unlisted: int = 0
 
 
+class _Settled(Struct, frozen=True):
+    """What became of an operation that was in doubt, and when that was learnt."""
+
+    op: OperationView
+    carried_out: bool
+    at: float
+
+
 class ChangeEvents(Struct):
     """One per process. `source`: of the events."""
 
@@ -53,8 +63,8 @@ class ChangeEvents(Struct):
     operations: OperationStore
     source: str
     clock: Clock
-    _due: deque[Event | str] = field(default_factory=deque)
-    """Events, and ids of operations that are in doubt."""
+    _due: deque[Event | str | _Settled] = field(default_factory=deque)
+    """Events, ids of operations that are in doubt, and what was settled."""
     _stirred: asyncio.Event = field(default_factory=asyncio.Event)
     _windows: dict[tuple[str, ...], _Window] = field(default_factory=dict)
 
@@ -72,6 +82,10 @@ class ChangeEvents(Struct):
         """Hears of every change whose call has ended and of which nobody knows."""
         self._add(op_id)
 
+    def settled(self, op: OperationView, *, carried_out: bool) -> None:
+        """Hears what became of every change that was in doubt."""
+        self._add(_Settled(op, carried_out, self.clock.time()))
+
     async def run(self) -> None:
         """Puts them until cancelled."""
         while True:
@@ -87,7 +101,7 @@ class ChangeEvents(Struct):
                     log.exception("an event of a change could not be made; the others go on")
                 self._due.popleft()
 
-    def _add(self, due: Event | str) -> None:
+    def _add(self, due: Event | str | _Settled) -> None:
         if len(self._due) >= _MOST:
             log.error("an event of a change is lost: too many wait for the store")
             return
@@ -133,8 +147,14 @@ class ChangeEvents(Struct):
             ),
         )
 
-    async def _put(self, due: Event | str) -> None:
-        event = await self._doubtful(due) if isinstance(due, str) else due
+    async def _put(self, due: Event | str | _Settled) -> None:
+        match due:
+            case str():
+                event: Event | None = await self._doubtful(due)
+            case _Settled():
+                event = self._settled(due)
+            case _:
+                event = due
         if event is not None:
             await self.publisher.put(event)
 
@@ -142,18 +162,36 @@ class ChangeEvents(Struct):
         op = await self.operations.get(op_id)
         if op is None or op.state not in OPEN:
             return None
-        detail = OperationDetail.of(op.detail)
+        begun = OperationDetail.of(op.detail).accepted
         return ChangeDoubtful(
             id=f"doubtful-{op.id}",
             source=self.source,
             subject=f"calls/{op.id}",
-            time=moment(detail.accepted or self.clock.time()),
-            data=DoubtfulData(
-                outcome="unknown",
-                call=op.id,
-                operation=op.rpc,
-                tenant=op.tenant,
-                principal=detail.principal.rpartition("/")[2],
-                project=detail.project.partition("/")[0],
-            ),
+            time=moment(begun or self.clock.time()),
+            data=DoubtfulData(outcome="unknown", **_of(op)),
         )
+
+    def _settled(self, due: _Settled) -> ChangeSettled:
+        outcome: Literal["carried_out", "not_carried_out"] = (
+            "carried_out" if due.carried_out else "not_carried_out"
+        )
+        return ChangeSettled(
+            id=f"settled-{due.op.id}",
+            source=self.source,
+            subject=f"calls/{due.op.id}",
+            time=moment(due.at),
+            data=SettledData(outcome=outcome, **_of(due.op)),
+        )
+
+
+def _of(op: OperationView) -> dict[str, str]:
+    """Which change it is, and whose."""
+    detail = OperationDetail.of(op.detail)
+    return {
+        "call": op.id,
+        "operation": op.rpc,
+        "tenant": op.tenant,
+        "principal": detail.principal.rpartition("/")[2],
+        "project": detail.project.partition("/")[0],
+        "request_id": op.request_id,
+    }

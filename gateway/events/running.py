@@ -11,6 +11,7 @@ import structlog
 
 from gateway.background import in_background
 from gateway.changes.ends import Listener, TaskEnd
+from gateway.changes.ledger import AnyOperation
 from gateway.clock import Clock
 from gateway.events.changes import ChangeEvents
 from gateway.events.delivery import Delivery
@@ -25,7 +26,7 @@ from gateway.limits.limits import Limits, Scope
 from gateway.renewal import Renewable
 from gateway.rpc.call import Call
 from gateway.schedules.missed import MissedRun
-from gateway.state import Store
+from gateway.state import OperationView, State, Store
 from gateway.upstream.change_observer import ChangeResult
 
 if TYPE_CHECKING:
@@ -60,10 +61,14 @@ class Events:
         except Exception:
             log.exception("the end of a call could not be told")
 
-    def settled(self, op_id: str, result: ChangeResult) -> None:
-        """Hears of the end of every change."""
-        if self._on and result is ChangeResult.UNKNOWN:
-            self._changes.doubtful(op_id)
+    def change_ended(self, op: AnyOperation, result: ChangeResult) -> None:
+        """Hears of the end of every change, and of what is learnt of it later."""
+        if not self._on:
+            return
+        if result is ChangeResult.UNKNOWN:
+            self._changes.doubtful(op.id)
+        elif isinstance(op, OperationView) and op.state in {State.SENT, State.UNKNOWN}:
+            self._changes.settled(op, carried_out=result is ChangeResult.DONE)
 
     async def schedule_missed(self, run: MissedRun, tenant: str) -> None:
         """Hears of runs of policies that did not come. `tenant`: whose project it is."""

@@ -70,7 +70,8 @@ class SinkSettings(BaseModel):
         default=(),
         description=(
             "Events with these outcomes: of tasks succeeded, failed, timed_out, partly_failed,"
-            " skipped, gone or other; refused, unknown, reached, missed. Empty: with all."
+            " skipped, gone or other; refused, unknown, carried_out, not_carried_out, reached,"
+            " missed. Empty: with all."
         ),
     )
 

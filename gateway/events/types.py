@@ -17,6 +17,7 @@ TypeName = Literal[
     "com.cbrgateway.task.ended.v1",
     "com.cbrgateway.change.refused.v1",
     "com.cbrgateway.change.doubtful.v1",
+    "com.cbrgateway.change.settled.v1",
     "com.cbrgateway.limit.reached.v1",
     "com.cbrgateway.schedule.missed.v1",
 ]
@@ -33,6 +34,8 @@ Outcome = Literal[
     "other",
     "refused",
     "unknown",
+    "carried_out",
+    "not_carried_out",
     "reached",
     "missed",
 ]
@@ -110,10 +113,25 @@ class DoubtfulData(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True
     """A change of which nobody knows whether CBR carried it out.
 
     `call`: the id in the trailer x-request-id; QuotaService/ListReservations shows it under the
-    same one.
+    same one. `request_id`: the caller's.
     """
 
     outcome: Literal["unknown"]
+    call: str
+    operation: str
+    tenant: str
+    principal: str
+    project: str
+    request_id: str = ""
+
+
+class SettledData(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """What became of a change of which nobody knew whether CBR carried it out.
+
+    `call`: the id in the trailer x-request-id; that of its event of the doubt, too.
+    """
+
+    outcome: Literal["carried_out", "not_carried_out"]
     call: str
     operation: str
     tenant: str
@@ -183,6 +201,12 @@ class ChangeDoubtful(_Envelope, frozen=True, kw_only=True, tag="com.cbrgateway.c
     data: DoubtfulData
 
 
+class ChangeSettled(_Envelope, frozen=True, kw_only=True, tag="com.cbrgateway.change.settled.v1"):
+    """It is known now whether a change was carried out."""
+
+    data: SettledData
+
+
 class LimitReached(_Envelope, frozen=True, kw_only=True, tag="com.cbrgateway.limit.reached.v1"):
     """80 or 100 % of a limit are used."""
 
@@ -195,15 +219,21 @@ class ScheduleMissed(_Envelope, frozen=True, kw_only=True, tag="com.cbrgateway.s
     data: ScheduleData
 
 
-Event: TypeAlias = TaskEnded | ChangeRefused | ChangeDoubtful | LimitReached | ScheduleMissed
+Event: TypeAlias = (
+    TaskEnded | ChangeRefused | ChangeDoubtful | ChangeSettled | LimitReached | ScheduleMissed
+)
 
-OUTCOMES: Final[Mapping[str, frozenset[str]]] = {
-    kind.__struct_config__.tag: frozenset(
-        get_args(get_type_hints(get_type_hints(kind)["data"])["outcome"])
-    )
+_DATA: Final = {
+    kind.__struct_config__.tag: get_type_hints(get_type_hints(kind)["data"])
     for kind in get_args(Event)
 }
+"""The members of the data of each type."""
+OUTCOMES: Final[Mapping[str, frozenset[str]]] = {
+    kind: frozenset(get_args(members["outcome"])) for kind, members in _DATA.items()
+}
 """Those that events of each type can have."""
+IN_PROJECTS: Final = frozenset(kind for kind, members in _DATA.items() if "project" in members)
+"""Types of what happens in a project."""
 
 
 def type_of(event: Event) -> str:

@@ -4,6 +4,7 @@ from cbrgateway.v1 import errors_pb2, event_service_pb2, task_pb2
 from msgspec import Struct
 
 from gateway.errors import GatewayError, field_invalid
+from gateway.events.filters import never_met
 from gateway.events.log import EventLog
 from gateway.events.positions import Positions, owner_of
 from gateway.events.stream import EventStream, Wanted
@@ -54,6 +55,11 @@ class EventHandlers(Struct, frozen=True):
             if project not in known:
                 path = f"filter.projects[{index}]"
                 raise field_invalid(path, "is no project of the caller's tenant", "project")
+        wanted = request.filter
+        for key, index, text in never_met(
+            wanted.types, wanted.outcomes, in_projects=bool(wanted.projects)
+        ):
+            raise field_invalid(f"filter.{key}[{index}]", text, "combination")
         token, owner = request.resume_token, owner_of(tenant.id, request.filter)
         return Wanted(
             tenant=tenant.id,

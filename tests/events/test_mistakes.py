@@ -75,7 +75,7 @@ def line_of(path, text):
             {"sinks": [GOOD | {"types": [LIMIT], "outcomes": ["failed"]}]},
             "types[0]",
             "limit.reached",
-            "has none of the sink's outcomes",
+            "has none of the outcomes",
         ),
         (
             {"sinks": [GOOD | {"types": [LIMIT, ENDED], "outcomes": ["failed"]}]},

@@ -4,16 +4,17 @@ import json
 
 import grpc
 import pytest
-from cbrgateway.v1 import vault_pb2
+from cbrgateway.v1 import quota_pb2, vault_pb2
+from cbrgateway.v1.quota_pb2_grpc import QuotaServiceStub
 
 from emulator.server import running_emulator
 from gateway.events import limits
 from tests.events.receiver import receiving
 from tests.events.scenes import assert_valid, settings, telling
-from tests.functional.calls import order, until
+from tests.functional.calls import failure_of, order, until
 from tests.metrics.scrape import scrape
 from tests.metrics.until import until_true
-from tests.tasks.works import Scene
+from tests.tasks.works import BILLING, Scene
 
 NONE = [{"metric": "vaults", "value": 0}]
 LIMITS = {
@@ -82,19 +83,79 @@ async def test_a_change_in_doubt_is_told(receiver):
         running_emulator() as cloud,
         telling(cloud, settings(receiver)) as world,
     ):
-        order(world, "cut", "VaultService/CreateVault", when="after_commit")
-        with pytest.raises(grpc.aio.AioRpcError) as doubtful:
-            await Scene(world).vault(0, name="canary-name")
+        call = await doubtful_vault(world, request_id="first-7", when="after_commit")
         await until(lambda: of_type(receiver, "change.doubtful"))
     (event,) = of_type(receiver, "change.doubtful")
-    call = dict(doubtful.value.trailing_metadata())["x-request-id"]
     assert event["data"]["call"] == call
+    assert event["data"]["request_id"] == "first-7"
     assert event["data"]["operation"] == "VaultService/CreateVault"
     assert event["data"]["tenant"] == "payments"
     assert event["data"]["principal"] == "test"
     assert not of_type(receiver, "change.refused")
     assert_valid(receiver.got)
     assert "canary-name" not in json.dumps(receiver.got)
+
+
+async def doubtful_vault(world, **how):
+    """The id of a call of which nobody knows whether CBR has carried it out."""
+    order(world, "cut", "VaultService/CreateVault", when=how.pop("when"))
+    scene, spec = Scene(world), {"name": "canary-name", "billing": BILLING}
+    with pytest.raises(grpc.aio.AioRpcError) as doubtful:
+        await scene.call(scene.vaults.CreateVault, vault_pb2.CreateVaultRequest(vault=spec, **how))
+    assert failure_of(doubtful.value).reason == "OUTCOME_UNKNOWN"
+    return dict(doubtful.value.trailing_metadata())["x-request-id"]
+
+
+@pytest.mark.parametrize(
+    ("when", "outcome"),
+    [("after_commit", "carried_out"), ("before_commit", "not_carried_out")],
+)
+async def test_what_became_of_a_change_in_doubt_is_told_after_the_doubt(receiver, when, outcome):
+    quota = {"markers": True, "sweep_s": 1, "settle_s": 1}
+    async with (
+        running_emulator() as cloud,
+        telling(cloud, settings(receiver), quota=quota) as world,
+    ):
+        call = await doubtful_vault(world, request_id="first-7", when=when)
+        await until(lambda: of_type(receiver, "change.settled"))
+    (event,) = of_type(receiver, "change.settled")
+    (doubt,) = of_type(receiver, "change.doubtful")
+    assert receiver.got.index(doubt) < receiver.got.index(event)
+    assert event["subject"] == doubt["subject"] == f"calls/{call}"
+    assert event["data"] == doubt["data"] | {"outcome": outcome}
+    assert_valid(receiver.got)
+    assert "canary-name" not in json.dumps(receiver.got)
+
+
+@pytest.mark.parametrize("carried_out", [True, False])
+async def test_what_an_operator_decides_of_a_change_in_doubt_is_told(receiver, carried_out):
+    async with (
+        running_emulator() as cloud,
+        telling(cloud, settings(receiver)) as world,
+    ):
+        call = await doubtful_vault(world, when="before_commit")
+        await until(lambda: of_type(receiver, "change.doubtful"))
+        release = quota_pb2.ReleaseReservationRequest(reservation_id=call, carried_out=carried_out)
+        await QuotaServiceStub(world.channel).ReleaseReservation(
+            release, metadata=world.metadata("admin")
+        )
+        await until(lambda: of_type(receiver, "change.settled"))
+    (event,) = of_type(receiver, "change.settled")
+    assert event["data"]["outcome"] == ("carried_out" if carried_out else "not_carried_out")
+    assert event["data"]["tenant"] == "payments"
+    assert "request_id" not in event["data"]
+    assert_valid(receiver.got)
+
+
+async def test_a_change_that_nobody_doubted_is_never_settled(receiver):
+    async with (
+        running_emulator() as cloud,
+        telling(cloud, settings(receiver)) as world,
+    ):
+        await Scene(world).vault(0)
+        call = await doubtful_vault(world, when="before_commit")
+        await until(lambda: of_type(receiver, "change.doubtful"))
+    assert [event["subject"] for event in receiver.got] == [f"calls/{call}"]
 
 
 async def test_a_limit_that_is_reached_is_told_at_80_and_at_100_percent(receiver, monkeypatch):

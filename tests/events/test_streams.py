@@ -28,6 +28,9 @@ from tests.state.valkey_server import running_valkey
 from tests.tasks.works import Scene
 from tests.watch.streams import STILL, end_task, start_task
 
+ENDED, LIMIT, MISSED = (
+    f"com.cbrgateway.{word}.v1" for word in ("task.ended", "limit.reached", "schedule.missed")
+)
 Request = event_service_pb2.WatchEventsRequest
 Filter = event_service_pb2.EventFilter
 
@@ -120,6 +123,29 @@ async def test_filters_choose_by_type_outcome_and_project():
         assert refused.type == "com.cbrgateway.change.refused.v1"
         assert (await readers["outcomes"].next()).id == refused.id
         assert (await readers["projects"].next()).id == bad
+
+
+IMPOSSIBLE = [
+    (
+        {"types": [LIMIT], "outcomes": ["failed"]},
+        "filter.types[0]",
+        "Add one to outcomes (reached)",
+    ),
+    ({"types": [ENDED, LIMIT], "outcomes": ["failed"]}, "filter.types[1]", "remove the type"),
+    ({"types": [ENDED], "outcomes": ["failed", "missed"]}, "filter.outcomes[1]", MISSED),
+    ({"types": [LIMIT], "projects": [PAYMENTS_PROJECT_ID]}, "filter.types[0]", "the projects"),
+    ({"outcomes": ["reached"], "projects": [PAYMENTS_PROJECT_ID]}, "filter.outcomes[0]", "project"),
+]
+
+
+async def test_a_filter_that_no_event_can_fit_is_refused_by_name():
+    async with running_emulator() as cloud, telling(cloud, EventSettings()) as world:
+        for wanted, field, says in IMPOSSIBLE:
+            async with watching(world, filter=Filter(**wanted)) as reader:
+                failure = await reader.failure()
+            assert (failure.code, failure.reason) == ("INVALID_ARGUMENT", "FIELD_INVALID"), wanted
+            assert failure.message.startswith(f"{field}: "), failure.message
+            assert says in failure.message
 
 
 async def test_a_stream_goes_on_where_it_was_cut_also_after_a_restart(tmp_path):

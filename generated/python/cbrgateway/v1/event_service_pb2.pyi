@@ -33,17 +33,17 @@ class EventFilter(_message.Message):
     PROJECTS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def types(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Types, such as `com.cbrgateway.task.ended.v1`."""
+        """Types, such as `com.cbrgateway.task.ended.v1`. One that has none of `outcomes` is refused."""
 
     @_builtins.property
     def outcomes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Outcomes: of tasks `succeeded`, `failed`, `timed_out`, `partly_failed`, `skipped`, `gone` or `other`; of changes `refused` or `unknown`; of limits `reached`; of
-        schedules `missed`.
+        """Outcomes: of tasks `succeeded`, `failed`, `timed_out`, `partly_failed`, `skipped`, `gone` or `other`; of changes `refused` or `unknown`, and
+        `carried_out` or `not_carried_out` once that is known; of limits `reached`; of schedules `missed`. One that none of `types` has is refused.
         """
 
     @_builtins.property
     def projects(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Projects of the tenant. Events that have no project, such as those of most limits, fit none."""
+        """Projects of the tenant. Events that have no project, such as those of limits, fit none; together with a type that has none this is refused."""
 
     def __init__(
         self,
