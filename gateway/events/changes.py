@@ -25,7 +25,7 @@ from gateway.events.types import (
     moment,
 )
 from gateway.rpc.call import Call
-from gateway.state import OPEN, OperationStore, OperationView, StoreDown
+from gateway.state import OperationStore, OperationView, StoreDown
 
 _MOST: Final = 1000
 """What waits to be put; of more the newest are lost, and the log says so."""
@@ -160,7 +160,7 @@ class ChangeEvents(Struct):
 
     async def _doubtful(self, op_id: str) -> ChangeDoubtful | None:
         op = await self.operations.get(op_id)
-        if op is None or op.state not in OPEN:
+        if op is None:
             return None
         begun = OperationDetail.of(op.detail).accepted
         return ChangeDoubtful(

@@ -8,6 +8,10 @@ from msgspec import Struct
 from gateway.query.tokens import Kind, Token, tokens, wrong
 
 _MAX_DEPTH: Final = 20
+_NO_WILDCARD: Final = (
+    "`*` stands for nothing but itself: text that holds a value is found by `:`, what is set by"
+    " `field:*`. Where a `*` is meant, put the value in quotation marks"
+)
 
 
 class Comparison(Struct, frozen=True):
@@ -91,6 +95,8 @@ class _Reader:
             path = self.expect(Kind.PATH, "a field, NOT or `(`")
             operator = self.expect(Kind.OPERATOR, "one of = != < > <= >= :")
             part = Comparison(path, operator.text, self.expect(Kind.VALUE, "a value"))
+            if "*" in part.value.text and not (part.value.quoted or part.is_presence):
+                raise wrong(part.value.position, _NO_WILDCARD)
         return Not(part) if negated else part
 
     def _inside(self, depth: int) -> Tree:

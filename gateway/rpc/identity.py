@@ -111,8 +111,11 @@ def choose_project(principal: Principal, binding: Binding, metadata: Metadata) -
     return project_of(principal, single(metadata, PROJECT), PROJECT)
 
 
-def project_of(principal: Principal, named: str | None, where: str) -> Project:
-    """One of the tenant's projects; its default one for None. `where`: it is named.
+def project_of(
+    principal: Principal, named: str | None, where: str, otherwise: str = "the default one"
+) -> Project:
+    """One of the tenant's projects; its default one for None. `where`: it is named; `otherwise`:
+    what a call without it is about.
 
     Raises PROJECT_DENIED.
     """
@@ -121,6 +124,6 @@ def project_of(principal: Principal, named: str | None, where: str) -> Project:
         raise GatewayError(
             errors_pb2.ERROR_REASON_PROJECT_DENIED,
             f"The project in {where} is not one of this tenant's; use one that is, or leave it"
-            " out for the default one.",
+            f" out for {otherwise}.",
         )
     return project

@@ -359,6 +359,10 @@ async def test_foreign_projects_and_missing_permissions_are_refused():
         assert denied.reason == "PERMISSION_MISSING"
         foreign = await fleet.caller().fails(UNPROTECTED, {"selection": {"projects": ["0" * 32]}})
         assert foreign.reason == "PROJECT_DENIED"
+        assert foreign.message == (
+            "The project in selection.projects[0] is not one of this tenant's; use one that is, or"
+            " leave it out for all of them."
+        )
         assert "projects[0]" in foreign.message
         wrong = await fleet.caller().fails(EXPIRING, {"within": "-5s"})
         assert (wrong.reason, wrong.fields) == ("FIELD_INVALID", ["within"])

@@ -56,7 +56,7 @@ class ProtectionHandlers(Struct, frozen=True):
                         if own != key or place > after:
                             yield f"{own} {place}", row
 
-        refs = self.reads.refs(call, request.selection.projects)
+        refs = self.reads.refs(call, request.selection.projects, "selection.projects")
         wanted = self._lists_of(request)
         return await page.kept(response, rows)
 
@@ -67,7 +67,7 @@ class ProtectionHandlers(Struct, frozen=True):
         request: protection_pb2.StreamUnprotectedResourcesRequest,
         stream: Stream,
     ) -> None:
-        refs = self.reads.refs(call, request.selection.projects)
+        refs = self.reads.refs(call, request.selection.projects, "selection.projects")
         async with aclosing(self.reads.views(call, refs, self._lists_of(request))) as views:
             async for view in views:
                 standing = Standing(view, _selection(request.selection))
@@ -86,7 +86,7 @@ class ProtectionHandlers(Struct, frozen=True):
         age_s = duration_s(request, "max_age", _MAX_AGE_S)
         period = summary.Period(now, length_s, now - age_s)
         wanted = _all_lists(request.selection.types, now - max(length_s, age_s))
-        refs = self.reads.refs(call, request.selection.projects)
+        refs = self.reads.refs(call, request.selection.projects, "selection.projects")
         response = protection_pb2.GetProtectionSummaryResponse()
         for standing in await self._standings(call, refs, wanted, request.selection):
             response.groups.extend(summary.groups(standing, period))

@@ -28,15 +28,16 @@ class ProtectionReads(Struct, frozen=True):
     fleet: Fleet
     clock: Clock
 
-    def refs(self, call: Call, named: Iterable[str]) -> list[ProjectRef]:
-        """The projects that a call is about; without any that are named, all of the tenant's.
+    def refs(self, call: Call, named: Iterable[str], field: str = "projects") -> list[ProjectRef]:
+        """The projects that a call is about; without any that are named in `field`, all of the
+        tenant's.
 
         Raises PROJECT_DENIED.
         """
         assert call.principal is not None
         principal = call.principal
         chosen = [
-            project_of(principal, project, f"projects[{index}]")
+            project_of(principal, project, f"{field}[{index}]", "all of them")
             for index, project in enumerate(named)
         ]
         found = {

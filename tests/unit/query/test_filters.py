@@ -98,6 +98,9 @@ def test_which_rows(text, names):
         ("tags.key = env", 1, "use `:`"),
         ("(" * 30 + "name = web" + ")" * 30, 22, "nested"),
         ("name = " + "x" * 3000, 2001, "at most 2000"),
+        ("name = we*", 8, "is found by `:`"),
+        ("name != *", 9, "quotation marks"),
+        ("name = web AND tags.key : e*", 27, "`field:*`"),
     ],
 )
 def test_a_mistake_is_told_with_its_position(text, position, told):
