@@ -11,7 +11,7 @@ from msgspec import Struct, field
 
 from gateway.clock import moment
 from gateway.protection.fleet import View
-from gateway.protection.standing import FAILED, SKIPPED, Standing, done_at, seconds
+from gateway.protection.standing import FAILED, SKIPPED, Standing, done_at, ended_at, seconds
 from gateway.schedules.missed import EARLY_S
 from gateway.schedules.plans import Plan, plans_of
 
@@ -95,7 +95,7 @@ class ProjectReport(Struct, eq=False, dict=True):
             if task.status == task_pb2.TASK_STATUS_SUCCEEDED:
                 backup = task.details.restore.backup_id
                 resource = of.get(backup, task.details.resource.id)
-                found[resource] = max(_ended(task), found.get(resource, 0.0))
+                found[resource] = max(ended_at(task), found.get(resource, 0.0))
         return found
 
     def _row(
@@ -166,7 +166,7 @@ class ProjectReport(Struct, eq=False, dict=True):
         tell.
         """
         good = {done_at(backup) for backup in self._standing.backups.get(resource_id, ())}
-        good |= {_ended(task) for task in tasks if task.status == task_pb2.TASK_STATUS_SUCCEEDED}
+        good |= {ended_at(task) for task in tasks if task.status == task_pb2.TASK_STATUS_SUCCEEDED}
         start, end = self.period.start, min(self.period.end, self.period.now)
         before = max((at for at in good if at < start), default=start)
         points = [before, *sorted(at for at in good if start <= at <= end), end]
@@ -194,10 +194,6 @@ def _count(tasks: Iterable[task_pb2.Task], statuses: Any) -> int:  # noqa: ANN40
 
 def _begun(task: task_pb2.Task) -> float:
     return seconds(task.create_time)
-
-
-def _ended(task: task_pb2.Task) -> float:
-    return seconds(task.end_time if task.HasField("end_time") else task.create_time)
 
 
 def _unclear(policy: str) -> protection_pb2.CoverageProblem:

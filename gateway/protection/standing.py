@@ -50,6 +50,11 @@ def done_at(backup: backup_pb2.Backup) -> float:
     return seconds(backup.protect_time if backup.HasField("protect_time") else backup.create_time)
 
 
+def ended_at(task: task_pb2.Task) -> float:
+    """In seconds since 1970."""
+    return seconds(task.end_time if task.HasField("end_time") else task.create_time)
+
+
 class Selection(Struct, frozen=True):
     """Which resources count: of these types (all, without any), with all of these tags."""
 
@@ -120,6 +125,16 @@ class Standing(Struct, eq=False, dict=True):
         return found
 
     @cached_property
+    def successes(self) -> Mapping[str, float]:
+        """When the last backup of each resource has succeeded, also one that is deleted by now."""
+        found = {resource: done_at(backups[-1]) for resource, backups in self.backups.items()}
+        for task in self.view.rows("tasks"):
+            if task.status == task_pb2.TASK_STATUS_SUCCEEDED:
+                resource = task.details.resource.id
+                found[resource] = max(ended_at(task), found.get(resource, 0.0))
+        return found
+
+    @cached_property
     def failures(self) -> Mapping[str, Failure]:
         """The last failed backup of each resource, whether one has succeeded since or not."""
         found: dict[str, Failure] = {}
@@ -141,8 +156,7 @@ class Standing(Struct, eq=False, dict=True):
     def _keep_tasks(self, found: dict[str, Failure], statuses: Collection[int]) -> None:
         for task in self.view.rows("tasks"):
             if task.status in statuses:
-                at = task.end_time if task.HasField("end_time") else task.create_time
-                _keep_latest(found, task.details.resource.id, Failure(seconds(at), task.id))
+                _keep_latest(found, task.details.resource.id, Failure(ended_at(task), task.id))
 
     @cached_property
     def resources(self) -> list[Resource]:
@@ -194,7 +208,7 @@ class Standing(Struct, eq=False, dict=True):
 
     def _unless_succeeded(self, resource_id: str, last: Mapping[str, Failure]) -> Failure | None:
         failure = last.get(resource_id)
-        success = self.last_success(resource_id)
+        success = self.successes.get(resource_id)
         return failure if failure and (success is None or success < failure.at) else None
 
 
