@@ -233,7 +233,8 @@ async def open_app(
         quota = Quota(config, store, submissions, way.client, on_end=on_end, on_mark_removal=marks)
         await stack.enter_async_context(quota.renewals.running())
         await quota.recovery.start()
-        await _settle(audit, store.operations, way.catalog)
+        every_s = config.quota.sweep_s
+        await stack.enter_async_context(_learning(audit, store.operations, way, every_s))
         watched = _watched(config, way, quota, enricher, _listeners(events, audit, observed))
         stack.callback(submissions.subscribe(watched.hub.hear))
         serving = _serving(config, way, quota, audit, observed.calls, on_failed=events.call_failed)
@@ -668,8 +669,31 @@ async def _clocks(client: Client, data: Life) -> list[float]:
     return told
 
 
+@contextlib.asynccontextmanager
+async def _learning(
+    audit: Audit, operations: OperationStore, way: _Way, every_s: float
+) -> AsyncIterator[None]:
+    """Tells the audit log, from now on, what the store knows of changes whose result it has not:
+    an earlier process or another replica has learnt it.
+    """
+
+    async def run() -> None:
+        while True:
+            await way.clock.sleep(every_s)
+            try:
+                await _settle(audit, operations, way.catalog)
+            except Exception:
+                log.exception("the ends of changes could not be recorded; that is tried again")
+
+    await _settle(audit, operations, way.catalog)
+    task = asyncio.create_task(run())
+    try:
+        yield
+    finally:
+        await _ended(task)
+
+
 async def _settle(audit: Audit, operations: OperationStore, catalog: Catalog) -> None:
-    """Tells the audit log the ends that the store knows and an earlier process did not record."""
     try:
         # One by one: they are few, and those that have ended in a day may be a million.
         known = [await operations.get(op_id) for op_id in audit.unsettled]
