@@ -39,7 +39,7 @@ _CASES: Final = {
 @dataclass(frozen=True, slots=True)
 class Turn:
     """CPU is in microseconds per call, of all calls: of each worker, or of the only process; and of
-    parent and owner of the store.
+    parent, fork server and owner of the store.
     """
 
     calls_per_s: float
@@ -94,7 +94,7 @@ def _gateways() -> Iterator[tuple[Mapping[tuple[str, int], Server], list[Servant
 
 
 def _measured(server: Server, callers: list[Servant], case: str) -> Turn:
-    pids = [server.pid, *_children(server.pid)]
+    pids = [server.pid, *_descendants(server.pid)]
     before, began = [cpu_s_of(pid) for pid in pids], time.perf_counter()
     for caller in callers:
         caller.tell(f"grpc {server.address} 0 {_SETTLE_S} {_MEASURE_S} {case}")
@@ -102,17 +102,18 @@ def _measured(server: Server, callers: list[Servant], case: str) -> Turn:
     calls_per_s = sum(each.calls_per_s for each in samples)
     calls = calls_per_s * (time.perf_counter() - began)
     us = [(cpu_s_of(pid) - was) / calls * 1e6 for pid, was in zip(pids, before, strict=True)]
-    # Children are in the order of their start: first the owner, then the workers.
+    # In the order of their start: the fork server, the owner, then the workers.
     workers = us[-2:] if len(us) > 1 else us
     return Turn(calls_per_s, tuple(workers), tuple(us[: -len(workers)]))
 
 
-def _children(pid: int) -> list[int]:
-    return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+def _descendants(pid: int) -> list[int]:
+    children = map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+    return [found for child in children for found in (child, *_descendants(child))]
 
 
 def lines(found: Mapping[str, Pairs]) -> Iterator[str]:
-    """A table for people."""
+    """A table for people. Others: parent, fork server, owner of the store."""
     cores = len(os.sched_getaffinity(0))
     load = os.getloadavg()[0]
     yield (
@@ -128,7 +129,7 @@ def lines(found: Mapping[str, Pairs]) -> Iterator[str]:
         for label, side in zip(("one", "two"), sides, strict=True):
             workers = _medians(turn.workers_us for turn in side)
             others = _medians(turn.others_us for turn in side)
-            yield f"    CPU us per call, {label}: workers {workers}; parent, owner: {others or '-'}"
+            yield f"    CPU us per call, {label}: workers {workers}; others {others or '-'}"
 
 
 def _medians(columns: Iterable[tuple[float, ...]]) -> str:

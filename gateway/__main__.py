@@ -1,7 +1,6 @@
 """The command `cbr-gateway`, also as `python -m gateway`."""
 
 import gc
-import os
 import sys
 
 from gateway.signals import Signals
@@ -18,25 +17,15 @@ def run() -> None:
         # start. `serve` turns this on again.
         gc.disable()
         with signals.installed():
-            _load_less()
+            from gateway.extras import load_less  # noqa: PLC0415 - see above
+
+            load_less()
             from gateway import stderr  # noqa: PLC0415 - see above
 
             stderr.install()
             _command(signals)
     else:
         _command(signals)
-
-
-def _load_less() -> None:
-    """Keeps libraries from loading what this process never uses: structlog would take rich, where
-    it is installed, for tracebacks in colour; pydantic looks through all packages for plugins.
-    """
-    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
-    # This is how an import is refused.
-    sys.modules["rich"] = None  # type: ignore[assignment]
-    import structlog  # noqa: F401, PLC0415 - see above
-
-    del sys.modules["rich"]
 
 
 def _command(signals: Signals) -> None:

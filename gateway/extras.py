@@ -1,5 +1,7 @@
 """The extras of this package: libraries that only some parts of a configuration need."""
 
+import os
+import sys
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from typing import Final
@@ -42,3 +44,15 @@ def not_installed(error: ModuleNotFoundError, package: str = "cbr-gateway") -> s
     extra = next((name for name, modules in EXTRAS.items() if module in modules), "")
     wanted = f"'cbr-gateway[{extra}]'" if extra else package
     return f"needs {module}, which is not installed. Install it: pip install {wanted}"
+
+
+def load_less() -> None:
+    """Keeps libraries from loading what this process never uses: structlog would take rich, where
+    it is installed, for tracebacks in colour; pydantic looks through all packages for plugins.
+    """
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+    # This is how an import is refused.
+    sys.modules["rich"] = None  # type: ignore[assignment]
+    import structlog  # noqa: F401, PLC0415 - see above
+
+    del sys.modules["rich"]

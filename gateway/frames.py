@@ -10,6 +10,11 @@ from typing import Final, cast
 _LENGTH: Final = struct.Struct(">I")
 
 
+def framed(data: bytes) -> bytes:
+    """What `Frames` at the other end hears as one frame."""
+    return _LENGTH.pack(len(data)) + data
+
+
 class Frames(asyncio.Protocol):
     """One end of a connection. `lost`: set once it has ended."""
 

@@ -23,5 +23,10 @@ class Ids:
             self._ready += [drawn[at : at + 2 * _BYTES] for at in range(0, len(drawn), 2 * _BYTES)]
         return self._ready.pop()
 
+    def forget(self) -> None:
+        """A process that was forked draws its own."""
+        self._ready.clear()
+
 
 new_id: Final = Ids()
+os.register_at_fork(after_in_child=new_id.forget)

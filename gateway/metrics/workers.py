@@ -22,8 +22,8 @@ SERVING: Final = Family(
 REPLACED: Final = Family(
     "cbr_processes_replaced_total",
     "counter",
-    "Processes that ended unasked and were replaced: `worker`, or `store_owner`; only with"
-    " `server.workers`.",
+    "Processes that ended unasked and were replaced: `worker`, `store_owner` or"
+    " `fork_server`; only with `server.workers`.",
     ("process",),
 )
 FAMILIES: Final = (SERVING, REPLACED)

@@ -1,5 +1,4 @@
-"""The process that has the embedded store for the workers of this machine: `python -m
-gateway.state.owner_process ORDER`, a JSON object (`Order`).
+"""The process that has the embedded store for the workers of this machine.
 
 `listener` is the descriptor of the socket on which workers ask. It belongs to the parent, so that
 whoever asks while an owner is replaced waits for the next one. `parent` is the descriptor of a
@@ -23,45 +22,33 @@ from gateway.state.opening import open_shared
 from gateway.state.owner import Owner
 from gateway.state.settings import StoreSettings
 
-BEGIN: Final = b"begin"
 LISTENING: Final = b"listening"
 """What an owner tells its parent once it can be asked; anything else is why it cannot."""
 
 
 class Order(msgspec.Struct, frozen=True):
-    """What the parent tells an owner at its start. `log`: the settings of logs, as JSON.
-
-    `waits`: it stands by until the parent says `BEGIN`.
-    """
+    """What the parent tells an owner at its start. `log`: the settings of logs, as JSON."""
 
     path: str
     timeout_s: float
     replay_ttl_s: float
-    listener: int
-    parent: int
     follows: bool
     log: str
-    waits: bool = False
 
 
-async def own(order: Order) -> None:
+async def own(order: Order, listener: int, parent_link: int) -> None:
     """Raises StoreDown for a file that cannot be used, and tells the parent."""
     settings = StoreSettings(
         path=Path(order.path), timeout_s=order.timeout_s, replay_ttl_s=order.replay_ttl_s
     )
-    begun = asyncio.Event()
-    parent = Frames(lambda _link, _frame: begun.set(), lambda _link: begun.set())
+    parent = Frames(lambda _link, _frame: None)
     await asyncio.get_running_loop().create_unix_connection(
-        lambda: parent, sock=socket.socket(fileno=order.parent)
+        lambda: parent, sock=socket.socket(fileno=parent_link)
     )
-    if order.waits:
-        await begun.wait()
-        if parent.lost.is_set():
-            return
     try:
         async with open_shared(settings, SystemClock(), follows=order.follows) as store:
             owner = Owner(store)
-            async with owner.listening(socket.socket(fileno=order.listener)):
+            async with owner.listening(socket.socket(fileno=listener)):
                 parent.send(LISTENING)
                 await parent.lost.wait()
                 await owner.unasked.wait()
@@ -71,17 +58,14 @@ async def own(order: Order) -> None:
         raise
 
 
-def main() -> None:
+def main(given: str, listener: int, parent: int) -> None:
+    """`given`: an Order, as JSON."""
     # Whoever ends all processes of a gateway at once means its parent: workers still ask.
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    order = msgspec.json.decode(sys.argv[1], type=Order)
+    order = msgspec.json.decode(given, type=Order)
     telemetry.configure(telemetry.LogSettings.model_validate_json(order.log))
     try:
-        asyncio.run(own(order))
+        asyncio.run(own(order, listener, parent))
     except StoreDown:
         sys.exit(1)
-
-
-if __name__ == "__main__":
-    main()

@@ -15,14 +15,19 @@ class OpenTransport(Transport, Protocol):
         ...
 
 
+def is_fast(settings: TransportSettings) -> bool:
+    """Whether they ask for the one of httptools."""
+    return settings.transport == "httptools" or (
+        settings.transport == "auto" and settings.proxy is None and all(map(installed, FAST))
+    )
+
+
 def open_transport(settings: TransportSettings) -> OpenTransport:
     """The transport that the settings ask for.
 
     The libraries are imported here, so that only the chosen one is loaded.
     """
-    if settings.transport == "httptools" or (
-        settings.transport == "auto" and settings.proxy is None and all(map(installed, FAST))
-    ):
+    if is_fast(settings):
         from gateway.upstream.http_httptools import (  # noqa: PLC0415 - only when it is needed
             HttptoolsTransport,
         )

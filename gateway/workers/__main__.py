@@ -1,25 +1,18 @@
-"""One worker: `python -m gateway.workers DESCRIPTOR`, started by its parent, at the other end of
-that socket.
-"""
+"""The fork server of a gateway's workers: `python -m gateway.workers DESCRIPTOR MODULE...`."""
 
 import gc
 import sys
 
-from gateway.signals import Signals
+from gateway.extras import load_less
 
 
 def run() -> None:
-    """As `gateway.__main__`: what serves hears signals first of all."""
-    signals = Signals()
+    # What is loaded stays: to look through it for garbage meanwhile would cost time.
     gc.disable()
-    with signals.installed():
-        from gateway import stderr  # noqa: PLC0415 - see above
+    load_less()
+    from gateway.workers.fork_server_process import main  # noqa: PLC0415 - see above
 
-        stderr.install()
-
-        from gateway.workers.worker import main  # noqa: PLC0415 - see above
-
-        main(int(sys.argv[1]), signals)
+    main(int(sys.argv[1]), sys.argv[2:])
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""Starting a process of the gateway, and filling its place again when it ends."""
+"""Processes of the gateway, and filling their places again when they end."""
 
 import asyncio
+import contextlib
 import os
 import signal
-import sys
 import time
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import structlog
@@ -23,28 +23,37 @@ class NotStarted(Exception):  # noqa: N818 - says what is the case
     """The first process of a place ended before it could do its work."""
 
 
-async def started(
-    module: str, word: str, descriptors: Collection[int]
-) -> asyncio.subprocess.Process:
-    """A process that runs a module of ours, with the same libraries, and has these descriptors.
+class Child:
+    """A process that was forked for us."""
 
-    It has a group of its own: what the keys of a terminal send goes to the parent alone.
-    """
-    paths = os.pathsep.join(path for path in sys.path if path)
-    return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-P", "-m", module, word),
-        stdin=asyncio.subprocess.DEVNULL,
-        pass_fds=tuple(descriptors),
-        env=os.environ | {"PYTHONPATH": paths},
-        process_group=0,
-    )
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.code: int | None = None
+        """Once it has ended: its exit code, negative for a signal; None where nobody knows it."""
+        self._ended = asyncio.Event()
+
+    @property
+    def ended(self) -> bool:
+        return self._ended.is_set()
+
+    def end(self) -> None:
+        """It has ended."""
+        self._ended.set()
+
+    async def wait(self) -> None:
+        """Until it has ended."""
+        await self._ended.wait()
+
+    def kill(self) -> None:
+        if not self.ended:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
 
 
-def end_of(process: asyncio.subprocess.Process) -> str:
+def end_of(code: int | None) -> str:
     """How a process has ended, in words: its exit code, or the signal that killed it."""
-    code = process.returncode
     if code is None:
-        return "it did not end"
+        return "it ended"
     if code >= 0:
         return f"it ended with exit code {code}"
     try:

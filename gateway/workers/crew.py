@@ -9,6 +9,7 @@ from gateway.admin.probes import Finding
 from gateway.metrics.merged import Metric, ended
 from gateway.reload import Read
 from gateway.workers.child import NotStarted
+from gateway.workers.fork_server import ForkServer
 from gateway.workers.link import Gone
 from gateway.workers.part import Part
 from gateway.workers.place import Configured, Place
@@ -25,7 +26,12 @@ class Crew:
     """
 
     def __init__(
-        self, parts: Sequence[Part], read: Read, stall_s: float, store: asyncio.Event
+        self,
+        parts: Sequence[Part],
+        forks: ForkServer,
+        read: Read,
+        stall_s: float,
+        store: asyncio.Event,
     ) -> None:
         """`store`: set while there is one."""
         self._now = Configured(1, read)
@@ -36,6 +42,7 @@ class Crew:
         self.places = [
             Place(
                 part,
+                forks,
                 stall_s,
                 self.first_serves if number else store,
                 configured=lambda: self._now,

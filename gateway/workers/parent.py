@@ -28,7 +28,8 @@ from gateway.signals import Signals
 from gateway.snapshots import key_files
 from gateway.workers.child import NotStarted
 from gateway.workers.crew import Crew
-from gateway.workers.part import Part
+from gateway.workers.fork_server import ForkServer
+from gateway.workers.part import Part, modules_of
 from gateway.workers.port import held_port
 from gateway.workers.reading import Reading
 from gateway.workers.store_owner import StoreOwner
@@ -69,7 +70,8 @@ async def _made(
     """Raises AddressInUse and NotStarted."""
     address = held_port(stack, config.server.listen)
     http = held_port(stack, config.http.listen) if config.http.listen is not None else None
-    owner = StoreOwner(config, own_folder(stack)) if config.state.kind == "sqlite" else None
+    forks, embedded = ForkServer(modules_of(config)), config.state.kind == "sqlite"
+    owner = StoreOwner(config, own_folder(stack), forks) if embedded else None
     key = Secret(secrets.token_hex(PAGE_TOKEN_KEY_BYTES))
     count, socket = config.server.workers, owner.socket if owner else None
     parts = [Part(n, count, address, http, socket, key) for n in range(1, count + 1)]
@@ -77,9 +79,9 @@ async def _made(
     store = owner.listening if owner else asyncio.Event()
     if owner is None:
         store.set()
-    crew = Crew(parts, read, config.server.stall_s, store)
+    crew = Crew(parts, forks, read, config.server.stall_s, store)
     reading = await stack.enter_async_context(Reading.running(read, load, crew.configure))
-    return _Parent(config, crew, owner, reading)
+    return _Parent(config, forks, crew, owner, reading)
 
 
 def own_folder(stack: contextlib.ExitStack | contextlib.AsyncExitStack) -> Path:
@@ -98,6 +100,7 @@ class _Parent:
     """One per gateway."""
 
     config: Config
+    forks: ForkServer
     crew: Crew
     owner: StoreOwner | None
     reading: Reading
@@ -112,7 +115,7 @@ class _Parent:
         """Until ended. Raises NotStarted and AddressInUse."""
         ending = asyncio.create_task(ended.wait())
         stack.callback(ending.cancel)
-        failing: list[asyncio.Task[None]] = []
+        failing = [await stack.enter_async_context(self.forks.running())]
         if self.owner is not None:
             failing.append(await stack.enter_async_context(self.owner.running()))
         failing.append(await stack.enter_async_context(self.crew.running()))
@@ -195,8 +198,8 @@ class _Parent:
 
     def _replaced(self) -> Mapping[str, int]:
         """How many processes, by what they are."""
-        owner = {"store_owner": self.owner.keeper.replaced} if self.owner is not None else {}
-        return {"worker": self.crew.replaced, **owner}
+        own = [self.forks.keeper, *([self.owner.keeper] if self.owner is not None else ())]
+        return {"worker": self.crew.replaced, **{each.name: each.replaced for each in own}}
 
 
 async def _first_of(

@@ -1,4 +1,6 @@
-"""What the parent gives each worker: the configuration with the worker's own part of it."""
+"""What the parent gives each worker: the configuration with the worker's own part of it, and the
+code that goes with it.
+"""
 
 from pathlib import Path
 
@@ -8,6 +10,7 @@ from gateway.audit.settings import AuditSettings
 from gateway.config import Config
 from gateway.reload import Read
 from gateway.secret import Secret
+from gateway.upstream.transport import is_fast
 
 
 class Part(Struct, frozen=True):
@@ -60,3 +63,18 @@ def own_config(config: Config, part: Part) -> Config:
     )
     own.keep_version(config.version)
     return own
+
+
+def modules_of(config: Config) -> list[str]:
+    """What its workers load beside what all do: libraries that only some configurations need."""
+    fast, embedded = is_fast(config.upstream.transport), config.state.kind == "sqlite"
+    wanted = {
+        "gateway.upstream.http_httptools": fast,
+        "gateway.upstream.http_httpx": not fast,
+        "gateway.state.owned": embedded,
+        "gateway.state.valkey": not embedded,
+        "gateway.http.opening": config.http.listen is not None,
+        "gateway.tracing.opening": config.tracing is not None,
+        "gateway.events.webhook": bool(config.events.sinks),
+    }
+    return [module for module, is_wanted in wanted.items() if is_wanted]

@@ -13,7 +13,9 @@ from msgspec import Struct
 
 from gateway.metrics.merged import Metric
 from gateway.reload import Read
-from gateway.workers.child import Ended, Keeper, end_of, started
+from gateway.workers.child import Child, Ended, Keeper, end_of
+from gateway.workers.fork_request import Request
+from gateway.workers.fork_server import ForkServer, NotForked
 from gateway.workers.link import Answers, Gone, Link
 from gateway.workers.part import Part, Start, own_config
 
@@ -39,12 +41,13 @@ class Configured(Struct, frozen=True):
 
 @dataclass(slots=True)
 class Place:
-    """`may_begin`: until then a process that has been started waits. `configured`: what is in
-    force. `changed` is told when the worker begins or ends to serve;
-    `kept` gets the last metrics of one that has ended.
+    """`forks`: whom to ask for processes; `may_begin`: until then a process that has been started
+    waits. `configured`: what is in force. `changed` is told when the worker begins or ends to
+    serve; `kept` gets the last metrics of one that has ended.
     """
 
     part: Part
+    forks: ForkServer
     stall_s: float
     may_begin: asyncio.Event
     configured: Callable[[], Configured]
@@ -54,7 +57,7 @@ class Place:
     services: Sequence[str] = ()
     samples: Sequence[Metric] = ()
     """As last read."""
-    _process: asyncio.subprocess.Process | None = None
+    _process: Child | None = None
     _link: Link | None = None
     _generation: int = 0
     _served: bool = False
@@ -74,23 +77,26 @@ class Place:
         await self.keeper.run(self._once)
 
     async def _once(self) -> Ended:
+        self._problem, self._served = "", False
         mine, theirs = socket.socketpair()
         with theirs:
-            descriptor = theirs.fileno()
-            self._process = await started("gateway.workers", str(descriptor), [descriptor])
-        self._problem, self._served = "", False
+            try:
+                request = Request("worker", self.keeper.name)
+                self._process = process = await self.forks.start(request, [theirs.fileno()])
+            except NotForked as problem:
+                mine.close()
+                return Ended(str(problem), str(problem))
         answers: Answers = {"start": self._start, "serving": self._serves, "failed": self._failed}
         self._link = Link(answers)
         await self._link.open(mine)
         watching = asyncio.create_task(self._watch())
         try:
-            await self._process.wait()
+            await process.wait()
         finally:
             watching.cancel()
-            if self._process.returncode is None:
-                self._process.kill()
+            process.kill()
             served = self._left()
-        how = end_of(self._process)
+        how = end_of(process.code)
         unsaid = f"a worker has ended before it served: {how}; its log may have why"
         return Ended(how, None if served else self._problem or unsaid)
 
@@ -155,9 +161,8 @@ class Place:
             await self._process.wait()
 
     def kill(self) -> None:
-        if self._process is not None and self._process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                self._process.kill()
+        if self._process is not None:
+            self._process.kill()
 
     async def sample(self) -> None:
         """Reads its metrics, if it answers."""

@@ -31,6 +31,11 @@ from tests.functional.calls import until
 from tests.state.benches import operation, running_owner
 from tests.state.test_processes import ENVIRONMENT, begin_many
 
+OWNER_PROCESS = """
+import sys
+from gateway.state.owner_process import main
+main(sys.argv[1], *map(int, sys.argv[2:]))
+"""
 LONG_S = 60
 """As the machine may be busy."""
 
@@ -56,14 +61,13 @@ class Owners:
             path=str(self.settings.path),
             timeout_s=5,
             replay_ttl_s=3600,
-            listener=self._listener.fileno(),
-            parent=theirs.fileno(),
             follows=follows,
             log=LogSettings(level="error").model_dump_json(),
         )
+        given = self._listener.fileno(), theirs.fileno()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "gateway.state.owner_process", msgspec.json.encode(order)],
-            pass_fds=(order.listener, order.parent),
+            [sys.executable, "-c", OWNER_PROCESS, msgspec.json.encode(order), *map(str, given)],
+            pass_fds=given,
             env=ENVIRONMENT,
         )
         theirs.close()

@@ -28,7 +28,7 @@ async def test_the_log_says_how_a_process_ended(does, told):
             sys.executable, "-c", f"import os, sys; {does}"
         )
         await process.wait()
-        return Ended(end_of(process), None)
+        return Ended(end_of(process.returncode), None)
 
     with structlog.testing.capture_logs() as said:
         await keeper.run(once)
