@@ -12,6 +12,7 @@ from playwright.async_api import async_playwright
 from gateway.watch.row import Row
 from tests.functional.calls import caller
 from tests.functional.stage import vault
+from tests.functional.worker_processes import Gateway, running
 from tests.harness import running_gateway
 
 PAGES = ("overview", "tasks", "vaults", "limits", "changes", "audit")
@@ -66,14 +67,19 @@ async def browser():
         await browser.close()
 
 
+def address(world):
+    return world.admin if isinstance(world, Gateway) else world.app.admin_address
+
+
 @contextlib.asynccontextmanager
 async def opened(world, browser, expected=(), **how):
     """A page of an administrator's; nothing may be complained of while it is open but what is
     expected.
     """
     who = {"username": "anybody", "password": "key-of-admin"}
-    base = f"http://{world.app.admin_address}"
-    context = await browser.new_context(base_url=base, http_credentials=who, **how)
+    context = await browser.new_context(
+        base_url=f"http://{address(world)}", http_credentials=who, **how
+    )
     page, complaints = await context.new_page(), []
     page.on("console", lambda message: complaints.append(message.text))
     page.on("pageerror", lambda error: complaints.append(str(error)))
@@ -93,6 +99,25 @@ async def test_a_task_is_followed_to_its_end_without_a_reload(world, browser):
         held = await vault(payments, 1)
         named = {"checkpoint": {"vault_id": held.id}}
         await payments.ok("CheckpointService/CreateCheckpoint", named)
+        row = page.locator("tr", has_text="backup")
+        await row.locator("td", has_text="succeeded").wait_for(timeout=60_000)
+        assert await page.evaluate("window.stayed")
+
+
+async def test_workers_have_one_console(tmp_path, browser):
+    sections = SECTIONS | {"admin": {"listen": None, "console": True}}
+    async with running(tmp_path, **sections) as gateway, opened(gateway, browser) as page:
+        for name in PAGES:
+            await page.goto(f"/console/{name}")
+            assert await page.locator("h2").count(), name
+        await page.goto("/console/overview")
+        await page.get_by_text("2 of 2 workers").wait_for(timeout=60_000)
+        await page.goto("/console/tasks")
+        await page.evaluate("window.stayed = true")
+        async with gateway.callers() as worlds:
+            held = await vault(caller(worlds[0]), 1)
+            named = {"checkpoint": {"vault_id": held.id}}
+            await caller(worlds[-1]).ok("CheckpointService/CreateCheckpoint", named)
         row = page.locator("tr", has_text="backup")
         await row.locator("td", has_text="succeeded").wait_for(timeout=60_000)
         assert await page.evaluate("window.stayed")

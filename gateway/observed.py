@@ -43,6 +43,7 @@ from gateway.upstream.shares import Shares
 from gateway.watch.hub import Hub
 
 if TYPE_CHECKING:
+    from gateway.console.view import View
     from gateway.tracing.opening import Tracing
 
 
@@ -76,6 +77,8 @@ class Observed:
         self._config = config
         self.checks: Mapping[str, Check] = {}
         """What probes ask, once there is a port for them or a parent that asks."""
+        self.view: View | None = None
+        """What the console shows of this process, where it is on."""
         self._metrics = (
             Metrics(config.metrics, _tenants(config), _projects(config))
             if config.metrics.enabled
@@ -143,20 +146,20 @@ class Observed:
                 await stack.enter_async_context(self._metrics.running(looked_at))
                 pages[METRICS] = self._metrics.page()
             if self._config.admin.console:
-                pages |= self._console(parts, probes)
+                self.view = self._view(parts)
+                if self._config.admin.listen is not None:
+                    pages |= _console(parts, probes, self.view)
             port = admin_port(self._config.admin, probes, pages)
             yield await stack.enter_async_context(port)
 
-    def _console(self, parts: Observables, probes: Probes) -> Mapping[str, WSGIApplication]:
-        from gateway.console.opening import (  # noqa: PLC0415 - its library is loaded where it is used
+    def _view(self, parts: Observables) -> "View":
+        from gateway.console.opening import (  # noqa: PLC0415 - loaded where it is used
             Sources,
-            console,
+            view,
         )
 
         vaults = self._metrics.vaults if self._metrics and self._config.metrics.max_vaults else None
         sources = Sources(
-            checks=probes.found,
-            problems=lambda: parts.reloader.problems if parts.reloader is not None else (),
             current=parts.current,
             routes=parts.routes,
             pollers=parts.hub.tracker.pollers,
@@ -165,7 +168,7 @@ class Observed:
             audit=parts.audit,
             anchors=parts.store.anchors,
         )
-        return console(self._config.audit, sources)
+        return view(self._config.audit, sources)
 
     def _parts(self, parts: Observables) -> Parts:
         snapshots, reloader = parts.snapshots, parts.reloader
@@ -189,6 +192,20 @@ class Observed:
             projects=lambda: parts.current.snapshot.accounts,
             sinks=parts.sinks,
         )
+
+
+def _console(parts: Observables, probes: Probes, view: "View") -> Mapping[str, WSGIApplication]:
+    from gateway.console.console import (  # noqa: PLC0415 - its library is loaded where it is used
+        Console,
+    )
+    from gateway.console.facts import Status  # noqa: PLC0415 - as above
+
+    status = Status(
+        checks=probes.found,
+        configuration=lambda: parts.current.snapshot.version,
+        problems=lambda: parts.reloader.problems if parts.reloader is not None else (),
+    )
+    return Console(status, view).routes()
 
 
 def _tracing(settings: TracingSettings) -> "Tracing":

@@ -30,10 +30,6 @@ _ALONE: Final = {
     ("audit", "stdout"): (
         "several processes would write to one output. Give audit.directory, which they share"
     ),
-    ("admin", "console"): (
-        "its pages show what one process knows. Set server.workers to 1, and start replicas for"
-        " more cores"
-    ),
 }
 """What cannot be had with several workers, and why."""
 

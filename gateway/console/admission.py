@@ -73,11 +73,10 @@ class Admission:
     audit: Audit
     trusted: Sequence[Network]
 
-    def admitted(self, page: str, environ: WSGIEnvironment) -> tuple[Visitor, str]:
-        """Who looks at a page, and its name; from now on that is on record. Raises Refused."""
-        visitor = _visitor(environ)
+    def enter(self, page: str, visitor: Visitor) -> str:
+        """The name of who looks at a page; from now on that is on record. Raises Refused."""
         principal = self._asked(self._enter(page, visitor))
-        return visitor, f"{principal.tenant.id}/{principal.id}"
+        return f"{principal.tenant.id}/{principal.id}"
 
     def still(self, visitor: Visitor) -> None:
         """Raises Refused for one whose key holds no more."""
@@ -156,7 +155,7 @@ def _declared(page: str) -> Declared:
     )
 
 
-def _visitor(environ: WSGIEnvironment) -> Visitor:
+def visitor_of(environ: WSGIEnvironment) -> Visitor:
     """By HTTP Basic: the password is the key, and the name is anybody's. Raises Refused."""
     scheme, _, sent = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
     key = ""

@@ -9,15 +9,13 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from gateway.console.admission import Admission, Refused, Visitor
-from gateway.console.audit_page import audit
-from gateway.console.calls import Calls
-from gateway.console.facts import Facts
+from gateway.console.admission import Refused, Visitor, visitor_of
+from gateway.console.facts import Status
 from gateway.console.http import ANOTHER, HTML, elsewhere, file, refusal, whole
-from gateway.console.limit_pages import changes, limits
 from gateway.console.live import Live
 from gateway.console.page import Asked, Page
-from gateway.console.pages import overview, tasks, vaults
+from gateway.console.pages import overview, tasks
+from gateway.console.view import Views
 
 ROOT: Final = "/console"
 _FILES: Final = {"console.css": "text/css", "console.js": "text/javascript"}
@@ -33,9 +31,8 @@ def _templates() -> Environment:
 
 @dataclass(frozen=True, slots=True)
 class Console:
-    facts: Facts
-    calls: Calls
-    admission: Admission
+    status: Status
+    views: Views
     _live: Live = field(default_factory=Live)
     _templates: Environment = field(default_factory=_templates)
 
@@ -44,27 +41,26 @@ class Console:
         pages = self._pages()
         found = {f"{ROOT}/{name}": self._page(name, make) for name, make in pages.items()}
         found |= {f"{ROOT}/{name}/live": self._changing(name, pages[name]) for name in _LIVE}
-        found |= {f"{ROOT}/{name}": file(name, kind) for name, kind in _FILES.items()}
         found[ANOTHER] = self._another
-        return {ROOT: found[f"{ROOT}/overview"]} | found
+        guarded = {path: _refusing(page) for path, page in found.items()}
+        files = {f"{ROOT}/{name}": file(name, kind) for name, kind in _FILES.items()}
+        return {ROOT: guarded[f"{ROOT}/overview"]} | guarded | files
 
     def _pages(self) -> Mapping[str, Make]:
-        facts, calls = self.facts, self.calls
+        status, views = self.status, self.views
         return {
-            "overview": lambda _asked, _visitor: overview(facts),
-            "tasks": lambda asked, _visitor: tasks(facts, asked),
-            "vaults": lambda asked, _visitor: vaults(facts, asked),
-            "limits": lambda asked, visitor: limits(calls, asked, visitor),
-            "changes": lambda asked, visitor: changes(calls, asked, visitor),
-            "audit": lambda asked, _visitor: audit(facts.audit, asked),
+            "overview": lambda _asked, _visitor: overview(status, views.looks()),
+            "tasks": lambda asked, _visitor: tasks(views.tasks(asked), asked),
+            "vaults": lambda asked, _visitor: views.vaults(asked),
+            "limits": views.limits,
+            "changes": views.changes,
+            "audit": lambda asked, _visitor: views.audit(asked),
         }
 
     def _page(self, name: str, make: Make) -> WSGIApplication:
         def page(environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
-            try:
-                visitor, who = self.admission.admitted(name, environ)
-            except Refused as refused:
-                return refusal(refused, start)
+            visitor = visitor_of(environ)
+            who = self.views.enter(name, visitor)
             text = self._templates.get_template("page.html").render(
                 page=make(_asked(environ), visitor),
                 name=name,
@@ -82,32 +78,39 @@ class Console:
     def _another(self, environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
         """Has the browser ask until it sends the key of another visitor, who may look."""
         try:
-            _visitor, who = self.admission.admitted("another", environ)
+            who = self.views.enter("another", visitor_of(environ))
         except Refused as refused:
             if refused.status is HTTPStatus.FORBIDDEN:
-                refused = Refused(HTTPStatus.UNAUTHORIZED, str(refused))
-            return refusal(refused, start)
+                raise Refused(HTTPStatus.UNAUTHORIZED, str(refused)) from None
+            raise
         if who == _asked(environ)["than"]:
             text = f"Name the key of somebody else than {who}, or go back."
-            return refusal(Refused(HTTPStatus.UNAUTHORIZED, text), start)
+            raise Refused(HTTPStatus.UNAUTHORIZED, text)
         return elsewhere(start, ROOT)
 
     def _changing(self, name: str, make: Make) -> WSGIApplication:
         template = self._templates.get_template("tables.html")
 
         def changing(environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
-            try:
-                visitor, _who = self.admission.admitted(name, environ)
-            except Refused as refused:
-                return refusal(refused, start)
-            asked = _asked(environ)
+            visitor, asked = visitor_of(environ), _asked(environ)
+            self.views.enter(name, visitor)
             return self._live.answer(
                 start,
                 lambda: template.render(page=make(asked, visitor)),
-                lambda: self.admission.still(visitor),
+                lambda: self.views.still(visitor),
             )
 
         return changing
+
+
+def _refusing(page: WSGIApplication) -> WSGIApplication:
+    def refusing(environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
+        try:
+            return page(environ, start)
+        except Refused as refused:
+            return refusal(refused, start)
+
+    return refusing
 
 
 def _asked(environ: WSGIEnvironment) -> Asked:

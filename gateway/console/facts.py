@@ -1,5 +1,5 @@
-"""What the pages show of this very process, beside what RPCs answer: all of it is in memory, and
-read in any thread.
+"""What the pages show of a gateway and of each of its processes, beside what RPCs answer: all of it
+is in memory, and read in any thread.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -50,14 +50,20 @@ class AuditFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
-    """`problems`: why the last configuration was not taken over. `projects`: by their keys;
-    `vaults`: None where they are not read (`metrics.max_vaults: 0`).
-    """
+class Status:
+    """Of the gateway. `problems`: why the last configuration was not taken over."""
 
     checks: Callable[[], Mapping[str, Finding]]
     configuration: Callable[[], str]
     problems: Callable[[], Sequence[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Of one process. `projects`: by their keys; `vaults`: None where they are not read
+    (`metrics.max_vaults: 0`).
+    """
+
     projects: Callable[[], Mapping[str, ProjectFacts]]
     pollers: Callable[[], Sequence[Poller]]
     breakers: Breakers

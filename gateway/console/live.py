@@ -50,7 +50,11 @@ def _news(render: Callable[[], str], recheck: Callable[[], None]) -> Iterator[by
                 recheck()
             except Refused:
                 return
-        text = render()
+        try:
+            text = render()
+        except Refused:
+            # Nobody answers now; the browser comes again.
+            return
         if text != before:
             yield _event(text)
             before = text

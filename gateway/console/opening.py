@@ -1,14 +1,12 @@
-"""From the parts of a running gateway to its console."""
+"""From the parts of a running gateway to what the console shows of it."""
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
-from wsgiref.types import WSGIApplication
 
 from cbrgateway.v1 import types_pb2
 
-from gateway.admin.probes import Finding
 from gateway.audit.anchors import AnchorFile, anchors_in
 from gateway.audit.chain import Keys
 from gateway.audit.log import Audit
@@ -17,8 +15,8 @@ from gateway.audit.settings import AuditSettings
 from gateway.background import on_loop
 from gateway.console.admission import Admission
 from gateway.console.calls import Calls
-from gateway.console.console import Console
 from gateway.console.facts import AuditFacts, Facts, ProjectFacts, VaultFacts
+from gateway.console.view import View
 from gateway.rpc.dispatch import Routes
 from gateway.state import KeyValue
 from gateway.tenants import Current
@@ -30,12 +28,8 @@ _STORE_S: Final = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """The parts that are looked at. `problems`: of the last configuration; `vaults`: None where
-    they are not read.
-    """
+    """The parts that are looked at. `vaults`: None where they are not read."""
 
-    checks: Callable[[], Mapping[str, Finding]]
-    problems: Callable[[], Sequence[str]]
     current: Current
     routes: Routes
     pollers: Callable[[], Sequence[Poller]]
@@ -45,17 +39,14 @@ class Sources:
     anchors: KeyValue
 
 
-def console(settings: AuditSettings, sources: Sources) -> Mapping[str, WSGIApplication]:
-    """Its pages by path. Called on the event loop."""
+def view(settings: AuditSettings, sources: Sources) -> View:
+    """What this process shows. Called on the event loop."""
     loop, known = asyncio.get_running_loop(), sources.vaults
 
     def vaults() -> list[VaultFacts]:
         return [VaultFacts(*each) for each in known()] if known is not None else []
 
     facts = Facts(
-        sources.checks,
-        lambda: sources.current.snapshot.version,
-        sources.problems,
         lambda: _projects(sources.current),
         sources.pollers,
         sources.breakers,
@@ -63,7 +54,7 @@ def console(settings: AuditSettings, sources: Sources) -> Mapping[str, WSGIAppli
         _audit(settings, sources, loop),
     )
     admission = Admission(loop, sources.current, sources.audit, settings.networks)
-    return Console(facts, Calls(sources.routes, loop), admission).routes()
+    return View(facts, Calls(sources.routes, loop), admission)
 
 
 def _projects(current: Current) -> Mapping[str, ProjectFacts]:

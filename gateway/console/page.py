@@ -76,6 +76,11 @@ class Asked:
         text = self["page"]
         return min(max(1, int(text)), _LAST) if re.fullmatch("[0-9]{1,9}", text) else 1
 
+    @property
+    def first(self) -> int:
+        """Of the rows of that page, from 0."""
+        return (self.number - 1) * ROWS
+
     def with_(self, **changed: str) -> str:
         return "?" + urlencode({**self.values, **changed})
 
@@ -90,14 +95,28 @@ def listed(
     """One page of items, of those with every word of `q` somewhere; the others are not shown, and
     cost nothing where there is no `q`.
     """
+    found = fitting(items, show, asked)
+    rows = [show(each) for each in found[asked.first : asked.first + ROWS]]
+    return paged(caption, head, rows, len(found), asked)
+
+
+def fitting(
+    items: Sequence[Item], show: Callable[[Item], Sequence[Cell]], asked: Asked
+) -> Sequence[Item]:
+    """Those with every word of `q` somewhere."""
     words = asked["q"].lower().split()
-    fitting = [each for each in items if _has(show(each), words)] if words else items
-    first = (asked.number - 1) * ROWS
-    rows = [show(each) for each in fitting[first : first + ROWS]]
-    note = f"{len(fitting)} in all"
-    if len(fitting) > ROWS:
+    return [each for each in items if _has(show(each), words)] if words else items
+
+
+def paged(
+    caption: str, head: Sequence[str], rows: Sequence[Sequence[Cell]], total: int, asked: Asked
+) -> Table:
+    """`rows`: of the page that is asked for; `total`: of all pages."""
+    first = asked.first
+    note = f"{total} in all"
+    if total > ROWS:
         note += f", from {first + 1} to {first + len(rows)}" if rows else ""
-    more = first + ROWS < len(fitting)
+    more = first + ROWS < total
     link = Link("Next page", asked.with_(page=str(asked.number + 1))) if more else None
     return Table(caption, head, rows, "nothing that fits", note, link)
 

@@ -1,21 +1,28 @@
-"""The pages of what this process has in memory: how it is, tasks, vaults."""
+"""The pages of what processes have in memory: how they are, tasks, vaults."""
 
+import heapq
 import time
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Final
 
 from cbrgateway.v1 import task_pb2
 
-from gateway.console.facts import Facts, ProjectFacts, VaultFacts
+from gateway.console.facts import Facts, Status, VaultFacts
+from gateway.console.look import Endpoint, Look, Polled, TaskRows
 from gateway.console.page import (
     BAD,
     GOOD,
+    ROWS,
     WARN,
     Asked,
     Cell,
     Page,
     Table,
     age,
+    fitting,
     listed,
+    paged,
     search,
     when,
 )
@@ -24,6 +31,17 @@ from gateway.watch.row import Row
 
 _DAY_S: Final = 86_400
 _MIB_PER_GIB: Final = 1024
+_TASK_HEAD: Final = (
+    "state",
+    "progress",
+    "type",
+    "project",
+    "vault",
+    "resource",
+    "begun",
+    "ended",
+    "task",
+)
 _KINDS: Final = {
     task_pb2.TASK_STATUS_SUCCEEDED: GOOD,
     task_pb2.TASK_STATUS_SKIPPED: WARN,
@@ -32,84 +50,99 @@ _KINDS: Final = {
 }
 
 
-def overview(facts: Facts) -> Page:
-    """How the process is, and how CBR answers it."""
-    projects = facts.projects()
+def overview(status: Status, looks: Sequence[Look]) -> Page:
+    """How the gateway is, and how CBR answers it. `looks`: at each of its processes."""
     checks = [
         [Cell(name), Cell("ok", GOOD) if each.good else Cell("failed", BAD), Cell(each.text)]
-        for name, each in facts.checks().items()
+        for name, each in status.checks().items()
     ]
-    parts = len(facts.breakers.narrow_open())
+    parts = sum(each.parts_open for each in looks)
     note = f"{parts} breakers of single operations or objects are open" if parts else ""
+    polled = {project: looks[at].polled[project] for project, at in readers(looks).items()}
     return Page(
         "Overview",
         [
-            Table("This process", ("check", "state", ""), checks, "no checks"),
+            Table("This gateway", ("check", "state", ""), checks, "no checks"),
             Table(
                 "CBR's endpoints",
                 ("endpoint", "region", "level", "traffic", "breaker"),
-                _endpoints(facts),
+                list(_endpoints(looks)),
                 "CBR was not called yet",
                 note,
             ),
             Table(
                 "Projects that are polled",
                 ("project", "tenant", "region", "tasks under way", "last read", ""),
-                [_project(each, projects.get(each.project)) for each in facts.pollers()],
+                [_project(name, each) for name, each in sorted(polled.items())],
                 "no project is polled now",
             ),
         ],
         notices=[
-            Cell(f"Configuration {facts.configuration()}"),
-            *(Cell(f"Not taken over: {each}", BAD) for each in facts.problems()),
+            Cell(f"Configuration {status.configuration()}"),
+            *(Cell(f"Not taken over: {each}", BAD) for each in status.problems()),
         ],
     )
 
 
-def _endpoints(facts: Facts) -> list[list[Cell]]:
-    regions = _regions(facts)
+def readers(looks: Sequence[Look]) -> dict[str, int]:
+    """Which of them has read each project last."""
+    found: dict[str, int] = {}
+    for at, look in enumerate(looks):
+        for project, polled in look.polled.items():
+            before = found.get(project)
+            if before is None or looks[before].polled[project].read_at < polled.read_at:
+                found[project] = at
+    return found
+
+
+def _endpoints(looks: Sequence[Look]) -> Iterator[list[Cell]]:
+    """A breaker is each process's own."""
+    found: dict[Endpoint, list[bool]] = {}
+    for look in looks:
+        for endpoint, is_open in look.endpoints.items():
+            found.setdefault(endpoint, []).append(is_open)
+    for each, states in found.items():
+        text = "open: calls are held back"
+        if not all(states):
+            text += f" by {sum(states)} of {len(states)} workers"
+        state = Cell(text, BAD) if any(states) else Cell("closed", GOOD)
+        yield [*map(Cell, (each.endpoint, each.region, each.level, each.traffic)), state]
+
+
+def _project(name: str, polled: Polled) -> list[Cell]:
+    since_s = time.monotonic() - polled.read_at
     return [
-        [
-            Cell(endpoint),
-            Cell(regions.get(endpoint, "")),
-            Cell(level.value),
-            Cell(traffic),
-            Cell("open: calls are held back", BAD) if is_open else Cell("closed", GOOD),
-        ]
-        for level, endpoint, traffic, is_open in facts.breakers.wide()
+        Cell(name),
+        Cell(polled.tenant),
+        Cell(polled.region),
+        Cell(str(polled.under_way)),
+        Cell(f"{age(since_s)} ago") if polled.answered else Cell("never", WARN),
+        Cell(polled.failure, BAD) if polled.failure else Cell("ok", GOOD),
     ]
 
 
-def _regions(facts: Facts) -> dict[str, str]:
-    """By endpoint."""
-    found: dict[str, set[str]] = {}
-    for each in facts.projects().values():
-        found.setdefault(each.endpoint, set()).add(each.region)
-    return {endpoint: ", ".join(sorted(names)) for endpoint, names in found.items()}
-
-
-def _project(poller: Poller, known: ProjectFacts | None) -> list[Cell]:
-    since_s = time.monotonic() - poller.read_at
-    failure = poller.failure
-    return [
-        Cell(poller.project),
-        Cell(known.tenant if known is not None else ""),
-        Cell(known.region if known is not None else ""),
-        Cell(str(len(poller.table.open))),
-        Cell(f"{age(since_s)} ago") if poller.answered else Cell("never", WARN),
-        Cell(failure.message, BAD) if failure is not None else Cell("ok", GOOD),
-    ]
-
-
-def tasks(facts: Facts, asked: Asked) -> Page:
-    """Tasks of all projects that are polled: those under way first, then the newest."""
-    found = [
-        (each.project, row) for each in facts.pollers() for row in list(each.table.rows.values())
-    ]
-    found.sort(key=lambda each: (each[1].final, -each[1].created_us))
-    head = ("state", "progress", "type", "project", "vault", "resource", "begun", "ended", "task")
-    shown = listed("Under way first, then the newest", head, found, _task, asked)
+def tasks(parts: Sequence[TaskRows], asked: Asked) -> Page:
+    """Tasks of all projects that are polled: those under way first, then the newest. `parts`: of
+    each process, in that order.
+    """
+    merged = heapq.merge(*(each.rows for each in parts), key=lambda row: row[0])
+    rows = [cells for _, cells in islice(merged, asked.first, asked.first + ROWS)]
+    total = sum(each.total for each in parts)
+    shown = paged("Under way first, then the newest", _TASK_HEAD, rows, total, asked)
     return Page("Tasks", [shown], [search(asked)])
+
+
+def task_rows(pollers: Sequence[Poller], asked: Asked) -> TaskRows:
+    """Of one process, as far as the page that is asked for goes."""
+    found = [(each.project, row) for each in pollers for row in list(each.table.rows.values())]
+    found.sort(key=_order)
+    fit = fitting(found, _task, asked)
+    return TaskRows(len(fit), [(_order(each), _task(each)) for each in fit[: asked.first + ROWS]])
+
+
+def _order(found: tuple[str, Row]) -> tuple[bool, int]:
+    _, row = found
+    return row.final, -row.created_us
 
 
 def _task(found: tuple[str, Row]) -> list[Cell]:

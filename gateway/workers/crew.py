@@ -63,7 +63,12 @@ class Crew:
     @property
     def serving(self) -> int:
         """How many."""
-        return sum(place.serving for place in self.places)
+        return len(self.taking)
+
+    @property
+    def taking(self) -> list[Place]:
+        """Those that take calls."""
+        return [place for place in self.places if place.serving]
 
     @property
     def services(self) -> Sequence[str]:
@@ -134,7 +139,7 @@ class Crew:
 
     async def check(self, name: str) -> Finding:
         """Good where it is for one that takes calls; the text tells of the others."""
-        asked = [self._finding(place, name) for place in self.places if place.serving]
+        asked = [self._finding(place, name) for place in self.taking]
         found = await asyncio.gather(*asked)
         texts = dict.fromkeys(each.text for each in found if each.text)
         return Finding(good=any(each.good for each in found), text="; ".join(texts))

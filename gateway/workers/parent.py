@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+from wsgiref.types import WSGIApplication
 
 import structlog
 
@@ -141,6 +142,8 @@ class _Parent:
         pages = {VERSION: version_page(lambda: self.reading.version)}
         if self.config.metrics.enabled:
             pages[METRICS] = self._metrics().page()
+        if self.config.admin.console:
+            pages |= self._console(probes)
         admin = await stack.enter_async_context(admin_port(self.config.admin, probes, pages))
         first = self.crew.places[0].part
         known = {name: at for name, at in (("http", first.http), ("admin", admin)) if at}
@@ -154,6 +157,13 @@ class _Parent:
             **known,
         )
         warn(self.config)
+
+    def _console(self, probes: Probes) -> Mapping[str, WSGIApplication]:
+        from gateway.workers.console import (  # noqa: PLC0415 - its library is loaded where it is used
+            console,
+        )
+
+        return console(self.crew, self.reading, probes.found).routes()
 
     def _announce(self) -> None:
         if self.health is not None:

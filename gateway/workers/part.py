@@ -75,6 +75,7 @@ def modules_of(config: Config) -> list[str]:
         "gateway.state.valkey": not embedded,
         "gateway.http.opening": config.http.listen is not None,
         "gateway.tracing.opening": config.tracing is not None,
+        "gateway.workers.console": config.admin.console,
         "gateway.events.webhook": bool(config.events.sinks),
     }
     return [module for module, is_wanted in wanted.items() if is_wanted]

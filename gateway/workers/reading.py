@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Self
 
 from gateway import telemetry
@@ -66,3 +66,8 @@ class Reading:
     def refused(self) -> bool:
         """Whether an older one is in use, since the last was refused, all or in part."""
         return self._reloader.refused
+
+    @property
+    def problems(self) -> Sequence[str]:
+        """Why."""
+        return self._reloader.problems

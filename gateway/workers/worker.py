@@ -4,8 +4,8 @@ import asyncio
 import contextlib
 import socket
 import sys
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from gateway.admin.probes import Finding
 from gateway.app import App, ProcessRole
@@ -39,6 +39,7 @@ class Worker:
                 "alive": self._alive,
                 "configure": self._configure,
                 "samples": self._samples,
+                "view": self._view,
                 "checks": self._checks,
                 "renew": self._renew,
                 "drain": self._drain,
@@ -103,6 +104,14 @@ class Worker:
     async def _samples(self) -> list[Metric]:
         assert self._app is not None
         return await in_background(self._app.observed.samples)
+
+    async def _view(self, name: str, given: Sequence[Any]) -> Any:  # noqa: ANN401 - as the page
+        from gateway.workers.console import answered  # noqa: PLC0415 - where there is one
+
+        assert self._app is not None
+        view = self._app.observed.view
+        assert view is not None
+        return await in_background(lambda: answered(view, name, given))
 
     async def _checks(self) -> dict[str, Finding]:
         assert self._app is not None

@@ -270,13 +270,6 @@ MISTAKES = {
         "server: {workers: two}",
         "server.workers (gateway.yaml:1): is neither a number from 1 to 64 nor auto",
     ),
-    "console of workers": (
-        "server: {workers: 2}\nadmin: {console: true}",
-        (
-            "admin.console (gateway.yaml:2): cannot be used with server.workers: its pages show"
-            " what one process knows. Set server.workers to 1, and start replicas for more cores"
-        ),
-    ),
     "one output of several workers": (
         "server: {workers: auto}\naudit: {stdout: true, key: {env: LONG}}",
         (
