@@ -71,6 +71,9 @@ async def _made(
     """Raises AddressInUse and NotStarted."""
     address = held_port(stack, config.server.listen)
     http = held_port(stack, config.http.listen) if config.http.listen is not None else None
+    probes = stack.enter_context(contextlib.ExitStack())
+    for each in filter(None, (config.server.health_listen, config.admin.listen)):
+        held_port(probes, each)
     forks, embedded = ForkServer(modules_of(config)), config.state.kind == "sqlite"
     owner = StoreOwner(config, own_folder(stack), forks) if embedded else None
     key = Secret(secrets.token_hex(PAGE_TOKEN_KEY_BYTES))
@@ -82,7 +85,7 @@ async def _made(
         store.set()
     crew = Crew(parts, forks, read, config.server.stall_s, store)
     reading = await stack.enter_async_context(Reading.running(read, load, crew.configure))
-    return _Parent(config, forks, crew, owner, reading)
+    return _Parent(config, probes, forks, crew, owner, reading)
 
 
 def own_folder(stack: contextlib.ExitStack | contextlib.AsyncExitStack) -> Path:
@@ -98,9 +101,10 @@ def own_folder(stack: contextlib.ExitStack | contextlib.AsyncExitStack) -> Path:
 
 @dataclass(slots=True)
 class _Parent:
-    """One per gateway."""
+    """One per gateway. `ports`: of probes, held until there is something to say."""
 
     config: Config
+    ports: contextlib.ExitStack
     forks: ForkServer
     crew: Crew
     owner: StoreOwner | None
@@ -130,6 +134,7 @@ class _Parent:
         """Opens the ports of probes, now that there is something to say."""
         self.health = health = Health(self.crew.services, self.config.server.stall_s)
         port = HealthServer(health)
+        self.ports.close()
         address = port.bind(self.config.server.health_listen)
         port.start()
         stack.push_async_callback(port.stop)

@@ -50,7 +50,7 @@ async def test_workers_are_one_gateway_from_start_to_end(tmp_path):
     async with running(tmp_path) as gateway:
         await limits_and_request_ids_are_one(gateway)
         await calls_over_http_are_answered_by_all(gateway)
-        await no_other_gateway_gets_the_port(gateway)
+        await no_other_gateway_gets_a_port(gateway)
         await all_have_one_configuration_and_none_that_was_refused(gateway)
         await an_end_in_order_answers_what_is_under_way(gateway)
     verdicts = verify(tmp_path / "audit", Keys.of(AUDIT_KEY))
@@ -98,14 +98,22 @@ async def calls_over_http_are_answered_by_all(gateway):
     assert await asyncio.gather(*(asyncio.to_thread(call) for _ in range(12))) == [200] * 12
 
 
-async def no_other_gateway_gets_the_port(gateway):
-    other = Gateway(gateway.folder, gateway._cloud, name="other")
-    file = gateway.folder / "other.yaml"
-    config = yaml.safe_load(file.read_text())
-    config["server"]["listen"] = gateway.address
-    file.write_text(yaml.safe_dump(config))
-    await other.start()
-    assert await other.ended() == 1
+async def no_other_gateway_gets_a_port(gateway):
+    """Which it finds out before it has touched anything else."""
+    taken = yaml.safe_load((gateway.folder / "gateway.yaml").read_text())["server"]
+    state = gateway.folder / "other.db"
+    for port in ("listen", "health_listen", "admin", "http"):
+        other = Gateway(gateway.folder, gateway.cloud, name="other", state={"path": str(state)})
+        file = gateway.folder / "other.yaml"
+        if port in taken:
+            config = yaml.safe_load(file.read_text())
+            config["server"][port] = taken[port]
+            file.write_text(yaml.safe_dump(config))
+        else:
+            setattr(other, port, getattr(gateway, port))
+        await other.start()
+        assert await other.ended() == 1, port
+        assert not state.exists(), port
 
 
 async def all_have_one_configuration_and_none_that_was_refused(gateway):
