@@ -36,6 +36,7 @@ _TALKATIVE: Final = ("httpx", "watchfiles")
 with its URL, each change of a file.
 """
 _TRACEBACKS = ("exception", "stack")
+_STACK: Final = structlog.processors.StackInfoRenderer()
 _ENCODER: Final = json.JSONEncoder(default=repr, ensure_ascii=True, skipkeys=True)
 """Made once: json.dumps with arguments makes one per line."""
 
@@ -106,10 +107,7 @@ def configure(
     shared: list[Processor] = [
         add_call,
         *([] if worker is None else [_of_worker(worker)]),
-        structlog.processors.add_log_level,
-        _timestamped,
-        structlog.processors.StackInfoRenderer(),
-        structlog.processors.format_exc_info,
+        _completed,
     ]
     # One for all lines: to make one for each takes as long as to write it.
     lines = structlog.WriteLogger(cast("TextIO", _Steady(out)))
@@ -184,9 +182,15 @@ def _json_line(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
     return _ENCODER.encode(event)
 
 
-def _timestamped(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+def _completed(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+    """Adds the level and the time, and makes text of tracebacks: one step, since each line takes
+    all of them.
+    """
+    event = structlog.processors.add_log_level(logger, method, event)
     now = time.time()
     event["timestamp"] = f"{_second(int(now))}.{int(now % 1 * 1e6):06d}Z"
+    if "exc_info" in event or "stack_info" in event:
+        event = structlog.processors.format_exc_info(logger, method, _STACK(logger, method, event))
     return event
 
 

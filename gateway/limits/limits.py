@@ -246,7 +246,7 @@ class Limits:
         return [limit for _, limit in sorted(met, key=itemgetter(0))]
 
     def rates(self, scope: Scope, calls: MethodClass) -> tuple[Applied, ...]:
-        return self.applied(Metric.REQUESTS, scope, calls)
+        return self._known(Metric.REQUESTS, scope, calls)
 
     def slots(self, scope: Scope, binding: Binding) -> list[Applied]:
         """The slots that a call takes while it runs."""

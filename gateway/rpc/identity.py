@@ -64,6 +64,8 @@ async def authenticate(
         if value is not None:
             shown = _bearer(value)
             principal = directory.by_api_key(shown) or await directory.by_token(shown)
+        if holder is None and principal is not None:
+            return principal
         return _agreed(holder, principal)
     except AuthenticationError as refusal:
         how = (
@@ -80,17 +82,13 @@ def _agreed(holder: Principal | None, principal: Principal | None) -> Principal:
     """The caller, once the certificate's holder and the principal that the call names are of one
     tenant.
     """
-    if principal is None:
+    if holder is None or principal is None:
         raise AuthenticationError("it carries no API key, token or certificate of a principal")
-    if holder is not None and holder.tenant.id != principal.tenant.id:
+    if holder.tenant.id != principal.tenant.id:
         raise AuthenticationError(
             "the client certificate and the key or token mean different tenants"
         )
-    return (
-        principal
-        if holder is None
-        else replace(principal, valid_until=min(principal.valid_until, holder.valid_until))
-    )
+    return replace(principal, valid_until=min(principal.valid_until, holder.valid_until))
 
 
 def _bearer(value: str) -> str:

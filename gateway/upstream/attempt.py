@@ -30,7 +30,7 @@ async def attempt(
     The generation of its credential, and the response if it has brought one.
     """
     clock, reads = call.route.clock, call.binding.reads
-    if retry.attempt_timeout(deadline.left_s(clock.monotonic())) is None:
+    if deadline.attempt_s(clock.monotonic()) is None:
         raise too_late(call)
     try:
         applied = await call.route.auth.apply(
@@ -40,7 +40,7 @@ async def attempt(
         raise outcome_unknown(call) if call.in_doubt else error from None
     if call.observers and call.state in UNANNOUNCED:
         await _announce(call)
-    timeout_s = retry.attempt_timeout((deadline if reads else end_by).left_s(clock.monotonic()))
+    timeout_s = (deadline if reads else end_by).attempt_s(clock.monotonic())
     if timeout_s is None:
         raise too_late(call)
     passage = _passage(call)

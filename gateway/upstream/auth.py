@@ -91,7 +91,7 @@ class AccessKeyAuth:
         if self._credential.security_token is not None:
             headers["X-Security-Token"] = self._credential.security_token.reveal()
         headers["Authorization"] = self._signer.sign(
-            request.method, path, _pairs(query), headers, request.body
+            request.method, path, _pairs(query) if query else (), headers, request.body
         )
         return Applied(
             HttpRequest(request.method, request.url, headers, request.body), self._generation
@@ -129,7 +129,5 @@ def _date(second: int) -> str:
 
 def _pairs(query: str) -> list[tuple[str, str]]:
     """Decoded names and values. A plus sign stays one: what we send writes blanks as %20."""
-    if not query:
-        return []
     parts = (pair.partition("=") for pair in query.split("&") if pair)
     return [(unquote(name), unquote(value)) for name, _, value in parts]

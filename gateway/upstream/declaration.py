@@ -136,6 +136,10 @@ class Binding(Struct, frozen=True):
     paths_of_keys: Mapping[str, str]
     """JSON key or query name -> proto field path, for errors of CBR that name a parameter."""
     id_fields: tuple[IdField, ...]
+    path_ids: tuple[str, ...]
+    """Names of those that are path variables."""
+    sends: bool
+    """Whether any field of a request goes to the query or the body."""
     on_drift: OnDrift
     traits: AnyTraits
 
@@ -200,6 +204,8 @@ class Binding(Struct, frozen=True):
 
         Raises FIELD_INVALID for a value without a form there.
         """
+        if not self.sends:
+            return {}
         try:
             found = self.request_plan.write(request)
         except NotEncodableError as error:
@@ -305,6 +311,7 @@ class Declaration:
     ) -> Binding:
         """Of a declaration without problems. `declared`: all of them, by RPC."""
         calls = {(d.verb, d.path) for d in declared.values()}
+        ids = id_fields(self.request, {self.by_key[v].name for v in self._segments})
         return Binding(
             rpc=self.rpc,
             method=self.verb,
@@ -338,7 +345,9 @@ class Declaration:
             response_plan=codecs.plan(self.method.output_type),
             typed=typed,
             paths_of_keys=_paths_of_keys(self.request),
-            id_fields=id_fields(self.request, {self.by_key[v].name for v in self._segments}),
+            id_fields=ids,
+            path_ids=tuple(each.names[0] for each in ids if each.in_path),
+            sends=bool(self.sent_fields),
             on_drift=on_drift,
             traits=traits or AnyTraits(rpc=self.rpc),
         )

@@ -19,18 +19,18 @@ def http_request(
         return HttpRequest(
             binding.method, url, {"Content-Type": "application/json"}, msgspec.json.encode(members)
         )
-    query = "&".join([f"{encoded(name)}={encoded(value)}" for name, value in query_pairs(members)])
-    return HttpRequest(
-        binding.method, f"{url}?{query}" if query else url, {"Content-Type": "application/json"}
-    )
+    if members:
+        pairs = query_pairs(members)
+        query = "&".join([f"{encoded(name)}={encoded(value)}" for name, value in pairs])
+        url = f"{url}?{query}" if query else url
+    return HttpRequest(binding.method, url, {"Content-Type": "application/json"})
 
 
 def objects_of(binding: Binding, request: Message) -> str:
     """The ids in the path of the call; where it has none, the first id that the request names."""
-    fields = binding.id_fields
-    return "/".join(
-        [each.value for field in fields if field.in_path for each in field.ids(request)]
-    ) or next((each.value for field in fields for each in field.ids(request)), "")
+    return "/".join(filter(None, [getattr(request, name) for name in binding.path_ids])) or next(
+        (each.value for field in binding.id_fields for each in field.ids(request)), ""
+    )
 
 
 def changed_object(binding: Binding, request: Message) -> str:

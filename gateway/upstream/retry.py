@@ -47,12 +47,12 @@ class Deadline(msgspec.Struct, frozen=True, gc=False):
 
     def start_within_s(self, now: float) -> float:
         """How long an attempt may be waited for: the shortest one has to come in time."""
-        return max(0.0, self.left_s(now) - MIN_ATTEMPT_S)
+        return max(0.0, self.ends_at - now - _RESERVE_S - MIN_ATTEMPT_S)
 
-
-def attempt_timeout(time_left_s: float) -> float | None:
-    """Seconds that an attempt started now may take; None: too little time is left for one."""
-    return min(MAX_ATTEMPT_S, time_left_s) if time_left_s >= MIN_ATTEMPT_S else None
+    def attempt_s(self, now: float) -> float | None:
+        """Seconds that an attempt started now may take; None: too little time is left for one."""
+        left_s = self.ends_at - now - _RESERVE_S
+        return min(MAX_ATTEMPT_S, left_s) if left_s >= MIN_ATTEMPT_S else None
 
 
 def next_delay(

@@ -55,7 +55,7 @@ class Signer:
         signed = {name: headers[written].strip() for name, written in order}
         lines = "\n".join([f"{name}:{value}" for name, value in signed.items()])
         pairs = "&".join([f"{encoded(name)}={encoded(value)}" for name, value in sorted(query)])
-        body_hash = _body_hash(body, signed)
+        body_hash = _body_hash(body, signed) if body else _EMPTY
         canonical = (
             f"{method.upper()}\n{_canonical_path(path)}\n{pairs}\n{lines}\n\n{names}\n{body_hash}"
         )
@@ -97,8 +97,7 @@ def _canonical_path(path: str) -> str:
 
 
 def _body_hash(body: bytes, signed: Mapping[str, str]) -> str:
-    given = signed.get(_CONTENT_HASH) if body else None
-    return given or (_hex_sha256(body) if body else _EMPTY)
+    return signed.get(_CONTENT_HASH) or _hex_sha256(body)
 
 
 def _hex_sha256(content: bytes) -> str:

@@ -80,8 +80,8 @@ def filler(parts: list[Part], times: list[str], rest: Rest | None) -> Fill:
             for each in found:
                 if (value := each[name]) is not None:
                     each[name] = values.read_timestamp(value)
-        for part in parts:
-            _fill_part(part, found, told)
+        if parts:
+            _fill_parts(parts, found, told)
         if rest is not None:
             for each in found:
                 rest.take(each, told)
@@ -90,15 +90,14 @@ def filler(parts: list[Part], times: list[str], rest: Rest | None) -> Fill:
     return fill_all
 
 
-def _fill_part(part: Part, found: list[Filled], told: list[Told]) -> None:
-    name, many, fill = part
-    if fill is fill_plainly:
-        for each in found:
-            if (held := each[name]) is not None:
-                each[name] = list(map(members_from, held)) if many else members_from(held)
-        return
-    there = [each for each in found if each[name] is not None]
-    inside = [each[name] for each in there]
-    filled = iter(fill(list(chain.from_iterable(inside)) if many else inside, told))
-    for each in there:
-        each[name] = list(islice(filled, len(each[name]))) if many else next(filled)
+def _fill_parts(parts: list[Part], found: list[Filled], told: list[Told]) -> None:
+    for name, many, fill in parts:
+        there = [each for each in found if each[name] is not None]
+        if fill is fill_plainly:
+            for each in there:
+                each[name] = [*map(members_from, each[name])] if many else members_from(each[name])
+            continue
+        inside = [each[name] for each in there]
+        filled = iter(fill(list(chain.from_iterable(inside)) if many else inside, told))
+        for each in there:
+            each[name] = list(islice(filled, len(each[name]))) if many else next(filled)

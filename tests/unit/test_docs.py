@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gateway.operations import load_catalog
-from gateway.upstream.retry import READ_CAP_S, Deadline, attempt_timeout
+from gateway.upstream.retry import READ_CAP_S, Deadline
 
 ROOT = Path(__file__).resolve().parents[2]
 _PARTS = ("docs", "clients", "emulator", "benchmarks", "tests")
@@ -84,7 +84,7 @@ def test_the_readme_lists_every_rpc_once():
 
 def test_the_shortest_deadline_is_the_one_that_is_written_down():
     def sent(deadline_s):
-        return attempt_timeout(Deadline.begin(0.0, deadline_s, READ_CAP_S).left_s(0.0)) is not None
+        return Deadline.begin(0.0, deadline_s, READ_CAP_S).attempt_s(0.0) is not None
 
     text = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
     (stated,) = re.findall(
