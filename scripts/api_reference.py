@@ -14,7 +14,7 @@ from google.protobuf.descriptor import (
 )
 
 from gateway.operations import load_catalog
-from gateway.upstream import codec
+from gateway.upstream import wire
 from gateway.upstream.catalog import Catalog, own_services
 from gateway.upstream.reference import load_comments, message_rules
 
@@ -127,7 +127,7 @@ def _link(of: Descriptor | EnumDescriptor) -> str:
 
 
 def _type(field: FieldDescriptor) -> str:
-    if codec.is_map(field):
+    if wire.is_map(field):
         key, value = field.message_type.fields
         return f"map of {_type(key)} to {_type(value)}"
     if field.message_type is not None:

@@ -19,7 +19,7 @@ from google.protobuf.descriptor import (
 )
 from google.protobuf.descriptor_pb2 import MethodOptions
 
-from gateway.upstream import codec
+from gateway.upstream import wire
 from gateway.upstream.catalog import own_services
 from gateway.upstream.reference import load_comments
 from scripts.cbrctl_columns import columns, identifying
@@ -123,9 +123,7 @@ def _shown(response: Descriptor, noun: str, *, lists: bool, stream: bool) -> dic
     inside = [
         each
         for each in response.fields
-        if each.message_type is not None
-        and not codec.is_map(each)
-        and in_package(each.message_type)
+        if each.message_type is not None and not wire.is_map(each) and in_package(each.message_type)
     ]
     objects = [each for each in inside if each.name not in _BESIDE] or [
         each for each in inside if each.name == "submission"
@@ -189,7 +187,7 @@ def _message(message: Descriptor, comments: Mapping[str, str]) -> dict[str, Any]
         "fields": {
             field.name: {
                 "type": type_name(field),
-                **({"many": True} if field.is_repeated and not codec.is_map(field) else {}),
+                **({"many": True} if field.is_repeated and not wire.is_map(field) else {}),
                 "help": comments.get(str(field.full_name), ""),
                 **_words(field, comments),
             }

@@ -9,7 +9,7 @@ from cbrgateway.v1 import options_pb2
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from cbrctl.values import told, words
-from gateway.upstream import codec
+from gateway.upstream import wire
 from gateway.upstream.reference import allowed_values
 
 RESERVED: Final = frozenset(
@@ -52,7 +52,7 @@ def in_package(message: Descriptor) -> bool:
 
 
 def type_name(field: FieldDescriptor) -> str:
-    if codec.is_map(field):
+    if wire.is_map(field):
         return "map"
     named = field.message_type if field.message_type is not None else field.enum_type
     if named is None:
@@ -85,7 +85,7 @@ def _described(
 ) -> dict[str, Any]:
     """What is the same of an argument and of a flag."""
     found: dict[str, Any] = {"kind": kind(field), "help": comments.get(str(field.full_name), "")}
-    if field.is_repeated and not codec.is_map(field):
+    if field.is_repeated and not wire.is_map(field):
         found["many"] = True
     refers = options_pb2.Refers.Name(field.GetOptions().Extensions[options_pb2.refers])
     group = nouns.get(kebab(refers.removeprefix("REFERS_").removeprefix("DESTINATION_")))

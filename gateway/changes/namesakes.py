@@ -22,12 +22,12 @@ from google.protobuf.message import Message
 from gateway.changes.case import Case
 from gateway.changes.record import OperationDetail
 from gateway.state import OperationView, State
-from gateway.upstream.codec import rows_field
 from gateway.upstream.marker import MARKER
 from gateway.upstream.reader import UpstreamReader
 from gateway.upstream.remote_clock import Span, earliest, latest
 from gateway.upstream.shown import shows
 from gateway.upstream.traits import AnyCreation
+from gateway.upstream.wire import rows_field
 
 _REACH_S: Final = 1800.0
 """How long before a create another may have begun that can have made what is taken for its own."""

@@ -13,7 +13,7 @@ from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescript
 from google.protobuf.message import Message
 from msgspec import Struct
 
-from gateway.upstream.codec import EXTRA, GATEWAY_FIELDS
+from gateway.upstream.wire import EXTRA, GATEWAY_FIELDS
 
 _F: Final = FieldDescriptor
 _TIMESTAMP: Final = "google.protobuf.Timestamp"

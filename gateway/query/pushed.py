@@ -14,7 +14,7 @@ from gateway.query.fields import Field
 from gateway.query.grammar import Both, Comparison, Tree
 from gateway.query.order import Key
 from gateway.query.predicate import literal, named
-from gateway.upstream import codec
+from gateway.upstream import wire
 from gateway.upstream.declaration import IDENTIFIER
 from gateway.upstream.id_fields import refers
 
@@ -78,7 +78,7 @@ def _has_form(value: Any, fd: FieldDescriptor) -> bool:  # noqa: ANN401 - as the
     """
     if refers(fd):
         return _ID.fullmatch(value) is not None
-    return bool(value) and (fd.enum_type is None or value > codec.OTHER)
+    return bool(value) and (fd.enum_type is None or value > wire.OTHER)
 
 
 def _is_set(request: Message, fd: FieldDescriptor) -> bool:
@@ -124,12 +124,12 @@ def sorted_by_cbr(by: Sequence[Key], request: Any) -> bool:  # noqa: ANN401 - an
     if known is None or request.sort:
         return False
     allowed = sort_keys(known)
-    wire = [codec.json_key(key.field.leaf) for key in by]
+    keys = [wire.json_key(key.field.leaf) for key in by]
     # CBR orders words of enums in its own way.
-    if any(key not in allowed for key in wire) or any(key.field.leaf.enum_type for key in by):
+    if any(key not in allowed for key in keys) or any(key.field.leaf.enum_type for key in by):
         return False
     request.sort = ",".join(
-        f"{key}:{'desc' if each.falling else 'asc'}" for key, each in zip(wire, by, strict=True)
+        f"{key}:{'desc' if each.falling else 'asc'}" for key, each in zip(keys, by, strict=True)
     )
     return True
 

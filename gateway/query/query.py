@@ -13,8 +13,8 @@ from gateway.query.order import keys, ordered
 from gateway.query.predicate import Keep, predicate
 from gateway.query.pushed import pushed, sorted_by_cbr
 from gateway.upstream.catalog import Catalog
-from gateway.upstream.codec import rows_field
 from gateway.upstream.declaration import Binding
+from gateway.upstream.wire import rows_field
 
 
 class ListQuery(Struct, frozen=True):

@@ -14,7 +14,7 @@ from cbrgateway.v1 import options_pb2
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from msgspec import Struct
 
-from gateway.upstream import codec
+from gateway.upstream import codec, wire
 from gateway.upstream.tolerant_json import Damaged
 from gateway.upstream.values import Json
 
@@ -81,9 +81,9 @@ def differences(descriptor: Descriptor, value: Json, path: str = "") -> Iterator
         yield Difference(path, Kind.UNEXPECTED_TYPE, json_type(value), "object")
         return
     fields = {
-        codec.json_key(fd): fd for fd in descriptor.fields if fd.name not in codec.GATEWAY_FIELDS
+        wire.json_key(fd): fd for fd in descriptor.fields if fd.name not in wire.GATEWAY_FIELDS
     }
-    if any(codec.form(fd) == options_pb2.WIRE_FORM_WHOLE_BODY for fd in fields.values()):
+    if any(wire.form(fd) == options_pb2.WIRE_FORM_WHOLE_BODY for fd in fields.values()):
         return
     for key, item in value.items():
         here = f"{path}.{key}" if path else key
@@ -95,7 +95,7 @@ def differences(descriptor: Descriptor, value: Json, path: str = "") -> Iterator
 
 
 def _of_field(fd: FieldDescriptor, value: Json, path: str) -> Iterator[Difference]:
-    if codec.is_map(fd):
+    if wire.is_map(fd):
         if type(value) is not dict:
             yield Difference(path, Kind.UNEXPECTED_TYPE, json_type(value), "object")
         return
@@ -104,7 +104,7 @@ def _of_field(fd: FieldDescriptor, value: Json, path: str) -> Iterator[Differenc
     elif type(value) is list:
         for item in value:
             yield from _single(fd, item, f"{path}[]")
-    elif codec.form(fd) == options_pb2.WIRE_FORM_ONE_OR_MANY:
+    elif wire.form(fd) == options_pb2.WIRE_FORM_ONE_OR_MANY:
         yield from _single(fd, value, path)
     else:
         yield Difference(path, Kind.UNEXPECTED_TYPE, json_type(value), "array")
@@ -120,12 +120,12 @@ def _single(fd: FieldDescriptor, value: Json, path: str) -> Iterator[Difference]
     allowed, found = _allowed(fd), json_type(value)
     if found.partition(" ")[0] not in allowed:
         yield Difference(path, Kind.UNEXPECTED_TYPE, found, " or ".join(sorted(allowed)))
-    elif fd.enum_type is not None and value and value not in codec.words(fd.enum_type).values():
+    elif fd.enum_type is not None and value and value not in wire.words(fd.enum_type).values():
         yield Difference(path, Kind.UNKNOWN_WORD, found, f"a word of {fd.enum_type.name}", value)
 
 
 def _allowed(fd: FieldDescriptor) -> frozenset[str]:
-    match codec.form(fd):
+    match wire.form(fd):
         case options_pb2.WIRE_FORM_TEXT:
             return _PLAIN[fd.type] | {"string"}
         case options_pb2.WIRE_FORM_UNIX_SECONDS:

@@ -11,7 +11,7 @@ from typing import Any, Final
 from gateway.survey.answers import Answer
 from gateway.survey.run import Visit
 from gateway.survey.sanitise import Sanitiser
-from gateway.upstream import codec
+from gateway.upstream import wire
 from gateway.upstream.outcome import SUCCESS
 
 _VARIABLE: Final = re.compile(r"\{([a-z_]+)\}")
@@ -48,7 +48,7 @@ def write(files: dict[str, dict[str, Any]], folder: Path) -> None:
 
 def _fixture(answer: Answer, sanitiser: Sanitiser, cloud: str) -> dict[str, Any]:
     binding = answer.binding
-    fields = {codec.json_key(fd): fd for fd in binding.descriptor.input_type.fields}
+    fields = {wire.json_key(fd): fd for fd in binding.descriptor.input_type.fields}
     path = _VARIABLE.sub(
         lambda match: sanitiser.text(answer.variables[match[1]], fields.get(match[1])), binding.path
     )

@@ -18,7 +18,7 @@ from cbrgateway.v1 import options_pb2
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from gateway.survey.report import is_key, is_word
-from gateway.upstream import codec, strict_json
+from gateway.upstream import codec, strict_json, wire
 from gateway.upstream.tolerant_json import Damaged
 from gateway.upstream.values import Json
 
@@ -81,14 +81,14 @@ class Sanitiser:
         """The JSON of an answer. `descriptor`: what it is declared to be; None for an error."""
         fields = (
             {
-                codec.json_key(fd): fd
+                wire.json_key(fd): fd
                 for fd in descriptor.fields
-                if fd.name not in codec.GATEWAY_FIELDS
+                if fd.name not in wire.GATEWAY_FIELDS
             }
             if descriptor is not None
             else {}
         )
-        whole = any(codec.form(fd) == options_pb2.WIRE_FORM_WHOLE_BODY for fd in fields.values())
+        whole = any(wire.form(fd) == options_pb2.WIRE_FORM_WHOLE_BODY for fd in fields.values())
         self._known = _FREE_KEYS | (_keys(descriptor) if descriptor is not None else frozenset())
         return (
             self._object(value, {} if whole else fields)
@@ -101,7 +101,7 @@ class Sanitiser:
         if (
             fd is not None
             and fd.enum_type is not None
-            and (text in codec.words(fd.enum_type).values() or is_word(text))
+            and (text in wire.words(fd.enum_type).values() or is_word(text))
         ):
             return text
         plain = fd is None or fd.type != FieldDescriptor.TYPE_STRING
@@ -140,7 +140,7 @@ class Sanitiser:
                 return self.text(value, fd, key)
             case list():
                 return [self._value(item, fd, key) for item in value]
-            case dict() if fd is not None and codec.is_map(fd):
+            case dict() if fd is not None and wire.is_map(fd):
                 return {
                     self.text(name): self._value(item, None, "") for name, item in value.items()
                 }
@@ -149,7 +149,7 @@ class Sanitiser:
                 return self._object(
                     value,
                     (
-                        {codec.json_key(each): each for each in inside.fields}
+                        {wire.json_key(each): each for each in inside.fields}
                         if inside is not None
                         else {}
                     ),
@@ -181,7 +181,7 @@ def _keys(descriptor: Descriptor) -> frozenset[str]:
         if message.full_name in seen:
             continue
         seen.add(message.full_name)
-        found |= {codec.json_key(fd) for fd in message.fields}
+        found |= {wire.json_key(fd) for fd in message.fields}
         planned = [fd.message_type for fd in message.fields if codec.is_planned(fd)]
         left += [inside for inside in planned if inside is not None]
     return frozenset(found)

@@ -19,9 +19,10 @@ from google.protobuf.message_factory import GetMessageClass
 from msgspec import Struct
 
 from gateway.errors import field_invalid
-from gateway.upstream import codec
-from gateway.upstream.codec import Codecs, MessagePlan
+from gateway.upstream import message_plan, wire
+from gateway.upstream.codec import Codecs
 from gateway.upstream.id_fields import IdField, id_fields
+from gateway.upstream.message_plan import MessagePlan
 from gateway.upstream.quoting import encoded
 from gateway.upstream.rows import UnreadableRow, unreadable_row
 from gateway.upstream.traits import AnyTraits
@@ -181,7 +182,7 @@ class Binding(Struct, frozen=True):
                 return self.response_type(**fast)
             self.typed.learn(value)
         found = plan.read(value, report)
-        if on_bad_row is not None and codec.UNREADABLE_ROWS in found:
+        if on_bad_row is not None and wire.UNREADABLE_ROWS in found:
             self._name_bad_rows(value, on_bad_row)
         return self.response_type(**found)
 
@@ -195,7 +196,7 @@ class Binding(Struct, frozen=True):
         rows = value[key] if type(value[key]) is list else [value[key]]
         for index, row in enumerate(rows):
             try:
-                reader.single(row, codec.unheard)
+                reader.single(row, message_plan.unheard)
             except ProtocolError as error:
                 on_bad_row(unreadable_row(index, row, str(error)))
 
@@ -272,13 +273,13 @@ class Declaration:
         return [
             f
             for f in self.request.fields
-            if f.name not in codec.GATEWAY_FIELDS and codec.json_key(f) not in self.variables
+            if f.name not in wire.GATEWAY_FIELDS and wire.json_key(f) not in self.variables
         ]
 
     @property
     def by_key(self) -> dict[str, FieldDescriptor]:
         """The request's fields by their JSON keys, which are also the names of path variables."""
-        return {codec.json_key(f): f for f in self.request.fields}
+        return {wire.json_key(f): f for f in self.request.fields}
 
     @property
     def for_administrators(self) -> bool:
@@ -362,7 +363,7 @@ class Declaration:
             if verb == self.verb and path.startswith(before)
         }
         reserved = frozenset(word for word in in_its_place if not word.startswith("{"))
-        words = codec.words(fd.enum_type) if fd.enum_type else {}
+        words = wire.words(fd.enum_type) if fd.enum_type else {}
         return Segment(fd.name, variable, re.compile(pattern), _segment_rule(fd), words, reserved)
 
 
@@ -385,18 +386,18 @@ def _paths_of_keys(request: Descriptor) -> dict[str, str]:
 
 def _key_paths(descriptor: Descriptor, prefix: str, depth: int) -> Iterator[tuple[str, str]]:
     for fd in descriptor.fields:
-        if fd.name in codec.GATEWAY_FIELDS:
+        if fd.name in wire.GATEWAY_FIELDS:
             continue
         path = f"{prefix}{fd.name}"
         inside = fd.message_type
         if (
             inside is not None
             and inside.file.package == descriptor.file.package
-            and not codec.is_map(fd)
+            and not wire.is_map(fd)
             and depth < _MAX_NESTING
         ):
             yield from _key_paths(inside, f"{path}.", depth + 1)
-        yield codec.json_key(fd), path
+        yield wire.json_key(fd), path
 
 
 Rule = Callable[[Declaration], Iterator[str]]

@@ -13,7 +13,6 @@ from google.protobuf.message import Message
 from msgspec import Struct
 
 from gateway.errors import AnswerTooLarge, GatewayError
-from gateway.upstream.codec import UNREADABLE_ROWS, rows_field
 from gateway.upstream.declaration import Binding, OnBadRow
 from gateway.upstream.page_fits import Fit
 from gateway.upstream.page_tokens import PageTokens, owner_of
@@ -22,6 +21,7 @@ from gateway.upstream.values import Json
 from gateway.upstream.walk import Place, Step, everything, rest, step
 from gateway.upstream.ways import WAYS
 from gateway.upstream.windows import Source, Window
+from gateway.upstream.wire import UNREADABLE_ROWS, rows_field
 
 DEFAULT_SIZE: Final = 50
 MAX_SIZE: Final = 200

@@ -22,7 +22,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
 from gateway.errors import GatewayError
-from gateway.upstream import codec
+from gateway.upstream import wire
 from gateway.upstream.declaration import Binding
 from gateway.upstream.traits import ReadBack
 from gateway.upstream.values import Json
@@ -70,7 +70,7 @@ def within(sent: Mapping[str, Json], read: Mapping[str, Json], shown: Descriptor
     nothing but lists that it clears asks for nothing that could be shown, so only one in which
     nothing is shown is like it.
     """
-    fields = {codec.json_key(fd): fd for fd in shown.fields if fd.name not in codec.GATEWAY_FIELDS}
+    fields = {wire.json_key(fd): fd for fd in shown.fields if fd.name not in wire.GATEWAY_FIELDS}
     if all(value == [] for value in sent.values()):
         return not any(read.values())
     return all(
@@ -85,7 +85,7 @@ def _same(sent: Json, read: Json, fd: FieldDescriptor) -> bool:
         fd.message_type is not None
         and isinstance(sent, dict)
         and isinstance(read, dict)
-        and not codec.is_map(fd)
+        and not wire.is_map(fd)
     ):
         return within(sent, read, fd.message_type)
     if fd.message_type is not None and isinstance(sent, list) and isinstance(read, list):

@@ -14,11 +14,11 @@ from gateway.errors import GatewayError
 from gateway.upstream.account import Account
 from gateway.upstream.catalog import Catalog
 from gateway.upstream.client import Client
-from gateway.upstream.codec import rows_field
 from gateway.upstream.declaration import OnBadRow
 from gateway.upstream.remote_clock import RemoteClock, Span
 from gateway.upstream.rows import UnreadableRow, row_id
 from gateway.upstream.shared_reads import SharedReads
+from gateway.upstream.wire import rows_field
 
 Response = TypeVar("Response", bound=Message)
 Row = TypeVar("Row", bound=Message)

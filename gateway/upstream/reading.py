@@ -13,15 +13,16 @@ from typing import Any, Final
 import msgspec
 from google.protobuf.message import Message
 
-from gateway.upstream.codec import UNREADABLE_ROWS, MessagePlan
 from gateway.upstream.declaration import OnBadRow
 from gateway.upstream.http import FIRST_ERROR, HttpResponse, TooLarge
 from gateway.upstream.location import named_in
+from gateway.upstream.message_plan import MessagePlan
 from gateway.upstream.orders import keep_ids
 from gateway.upstream.outcome import Attempt, Outcome, judge
 from gateway.upstream.rows import UnreadableRow
 from gateway.upstream.upstream_call import UpstreamCall
 from gateway.upstream.values import Json, ProtocolError
+from gateway.upstream.wire import UNREADABLE_ROWS
 
 LARGE_BYTES: Final = 256 * 1024
 """What is read at once, without a look at what is in it."""

@@ -20,7 +20,7 @@ from google.protobuf.message import Message
 from msgspec import Struct
 
 from gateway.reasons import REASONS, reason_name
-from gateway.upstream import codec
+from gateway.upstream import wire
 from gateway.upstream.declaration import IN_BODY, Binding
 
 _PACKAGE: Final = errors_pb2.DESCRIPTOR.package
@@ -146,7 +146,7 @@ def _fields(
         if (
             inside is not None
             and inside.file.package == descriptor.file.package
-            and not codec.is_map(fd)
+            and not wire.is_map(fd)
             and depth < _MAX_NESTING
         ):
             yield from _fields(inside, comments, {}, place, depth + 1)
@@ -158,11 +158,11 @@ def _place(fd: FieldDescriptor, prefix: str, depth: int, *, answered: bool) -> s
     """
     if prefix in {_NOT_SENT, _MADE}:
         return prefix
-    if fd.name == codec.EXTRA:
+    if fd.name == wire.EXTRA:
         return "keys without a field"
-    if fd.name in codec.GATEWAY_FIELDS:
+    if fd.name in wire.GATEWAY_FIELDS:
         return _MADE if answered else _NOT_SENT
-    return f"{prefix}{'.' if depth else ' '}{codec.json_key(fd)}"
+    return f"{prefix}{'.' if depth else ' '}{wire.json_key(fd)}"
 
 
 _SCALARS: Final = {
@@ -175,7 +175,7 @@ _SCALARS: Final = {
 
 
 def _type(fd: FieldDescriptor) -> str:
-    if codec.is_map(fd):
+    if wire.is_map(fd):
         return "map"
     name = _SCALARS.get(fd.type, "")
     if fd.enum_type is not None:
@@ -269,9 +269,9 @@ _EMPTY: Final[Mapping[int, str]] = {
 
 def _forms(fd: FieldDescriptor) -> Iterator[str]:
     options = fd.GetOptions()
-    if form := codec.form(fd):
+    if form := wire.form(fd):
         yield options_pb2.WireForm.Name(form).removeprefix("WIRE_FORM_").lower().replace("_", " ")  # type: ignore[arg-type]
-    if meaning := _EMPTY.get(codec.empty(fd)):
+    if meaning := _EMPTY.get(wire.empty(fd)):
         yield meaning
     if options.Extensions[options_pb2.secret]:
         yield "secret"

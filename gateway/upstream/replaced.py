@@ -14,7 +14,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
 from gateway.errors import GatewayError
-from gateway.upstream import codec
+from gateway.upstream import wire
 from gateway.upstream.declaration import Binding
 from gateway.upstream.tolerant_json import is_damaged
 from gateway.upstream.values import Json
@@ -45,8 +45,8 @@ def completed(
     for path in _parts(request, ()):
         part, whole = members, _shown(read.descriptor.output_type, now, path)
         for fd in path:
-            part = part[codec.json_key(fd)]
-        own = {codec.json_key(fd): codec.answer_only(fd) for fd in _inside(path[-1]).fields}
+            part = part[wire.json_key(fd)]
+        own = {wire.json_key(fd): wire.answer_only(fd) for fd in _inside(path[-1]).fields}
         if type(whole) is not dict:
             if not all(set_by_cbr or key in part for key, set_by_cbr in own.items()):
                 raise _not_shown(read, path)
@@ -77,7 +77,7 @@ def _parts(
     for fd, value in request.ListFields():
         if fd.message_type is None or fd.is_repeated:
             continue
-        if codec.empty(fd) == options_pb2.EMPTY_REPLACED:
+        if wire.empty(fd) == options_pb2.EMPTY_REPLACED:
             yield (*above, fd)
         else:
             yield from _parts(value, (*above, fd))
@@ -89,7 +89,7 @@ def _shown(descriptor: Descriptor, now: Json, path: tuple[FieldDescriptor, ...])
         twin = descriptor.fields_by_name[fd.name]
         descriptor, now = (
             _inside(twin),
-            now.get(codec.json_key(twin)) if type(now) is dict else None,
+            now.get(wire.json_key(twin)) if type(now) is dict else None,
         )
     return now
 

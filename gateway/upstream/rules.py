@@ -16,7 +16,7 @@ from cbrgateway.v1 import options_pb2, types_pb2
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.descriptor_pb2 import MethodOptions
 
-from gateway.upstream import codec
+from gateway.upstream import wire
 from gateway.upstream.declaration import IN_BODY, Declaration, Rule
 from gateway.upstream.id_fields import no_object, refers
 from gateway.upstream.query_rules import queries
@@ -90,7 +90,7 @@ def _read_back(d: Declaration) -> Iterator[str]:
 def _replaced(d: Declaration) -> Iterator[str]:
     for message in reachable(d.request):
         for fd in message.fields:
-            if codec.empty(fd) == options_pb2.EMPTY_REPLACED and not d.option.read_back:
+            if wire.empty(fd) == options_pb2.EMPTY_REPLACED and not d.option.read_back:
                 yield (
                     f"field {message.name}.{fd.name} is EMPTY_REPLACED, and the call has no"
                     " read_back that shows what is in force"
@@ -152,9 +152,9 @@ def _lists(d: Declaration) -> Iterator[str]:
         yield "is paged and needs the response field next_page_token"
     if not any(f.is_repeated and f.message_type for f in response.fields):
         yield "is paged and needs a repeated message field in the response: its rows"
-    if not d.calls_nothing and codec.UNREADABLE_ROWS not in response.fields_by_name:
+    if not d.calls_nothing and wire.UNREADABLE_ROWS not in response.fields_by_name:
         yield (
-            f"is paged and needs the response field {codec.UNREADABLE_ROWS}, the number of rows"
+            f"is paged and needs the response field {wire.UNREADABLE_ROWS}, the number of rows"
             " that cannot be read"
         )
     if (paging == options_pb2.PAGING_OFFSET_IN_BODY) != (
@@ -176,7 +176,7 @@ def _messages(d: Declaration) -> Iterator[str]:
 def _promised(d: Declaration) -> Iterator[str]:
     """An empty success must not look like an empty world."""
     fields = d.method.output_type.fields
-    if d.reads and not d.calls_nothing and not any(codec.required(fd) for fd in fields):
+    if d.reads and not d.calls_nothing and not any(wire.required(fd) for fd in fields):
         yield (
             f"reads CBR and needs a required field in {d.method.output_type.name}, without which"
             " the answer is of no use"
@@ -192,14 +192,14 @@ def _directions(d: Declaration) -> Iterator[str]:
     """The codec knows some forms in one direction only."""
     for message in reachable(d.request):
         for fd in message.fields:
-            if codec.form(fd) in _ANSWERS_ONLY:
+            if wire.form(fd) in _ANSWERS_ONLY:
                 yield (
                     f"field {message.name}.{fd.name} is in a request, and its form is for answers"
                     " only"
                 )
     for message in reachable(d.method.output_type):
         for fd in message.fields:
-            if codec.form(fd) == options_pb2.WIRE_FORM_COMMA_SEPARATED:
+            if wire.form(fd) == options_pb2.WIRE_FORM_COMMA_SEPARATED:
                 yield (
                     f"field {message.name}.{fd.name} is in a response, and its form is for queries"
                     " only"
@@ -214,11 +214,11 @@ def _fields(message: Descriptor) -> tuple[str, ...]:
 def _field_problems(message: Descriptor) -> Iterator[str]:
     seen: dict[str, FieldDescriptor] = {}
     for fd in message.fields:
-        if fd.name in codec.GATEWAY_FIELDS:
+        if fd.name in wire.GATEWAY_FIELDS:
             continue
-        if problem := codec.kind_problem(fd):
+        if problem := wire.kind_problem(fd):
             yield f"field {message.name}.{fd.name}: {problem}"
-        for key in filter(None, (codec.json_key(fd), codec.former_key(fd))):
+        for key in filter(None, (wire.json_key(fd), wire.former_key(fd))):
             twin = seen.setdefault(key, fd)
             if twin is not fd and (
                 fd.containing_oneof is None or fd.containing_oneof is not twin.containing_oneof
@@ -241,7 +241,7 @@ def _raw_words(message: Descriptor) -> Iterator[str]:
             and fd.enum_type.full_name != "google.protobuf.NullValue"
             and not fd.is_repeated
             and (
-                not codec.raw_sibling(message, fd)
+                not wire.raw_sibling(message, fd)
                 or message.fields_by_name[f"{fd.name}_raw"].type != FieldDescriptor.TYPE_STRING
             )
         ):
@@ -259,9 +259,9 @@ def _ids(d: Declaration) -> Iterator[str]:
     for message in reachable(d.request):
         for fd in message.fields:
             looks = bool(_ID.search(fd.name)) or (
-                message is d.request and codec.json_key(fd) in d.variables
+                message is d.request and wire.json_key(fd) in d.variables
             )
-            if fd.type != FieldDescriptor.TYPE_STRING or fd.name in codec.GATEWAY_FIELDS:
+            if fd.type != FieldDescriptor.TYPE_STRING or fd.name in wire.GATEWAY_FIELDS:
                 continue
             if looks and not (refers(fd) or no_object(fd)):
                 yield (
@@ -285,7 +285,7 @@ def reachable(root: Descriptor) -> tuple[Descriptor, ...]:
         sent = (
             fd
             for fd in message.fields
-            if fd.name not in codec.GATEWAY_FIELDS and not codec.is_map(fd)
+            if fd.name not in wire.GATEWAY_FIELDS and not wire.is_map(fd)
         )
         waiting.extend(fd.message_type for fd in sent if fd.message_type is not None)
     return tuple(found.values())

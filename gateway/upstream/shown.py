@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
-from gateway.upstream import codec
+from gateway.upstream import wire
 from gateway.upstream.values import Json
 
 
@@ -12,7 +12,7 @@ def shows(sent: Mapping[str, Json], read: Mapping[str, Json], of: Descriptor) ->
     """Whether every member of `sent` that messages of the type can show is in `read`, with the same
     value; lists in any order.
     """
-    fields = {codec.json_key(fd): fd for fd in of.fields}
+    fields = {wire.json_key(fd): fd for fd in of.fields}
     return all(
         _same(value, read.get(key), fields[key]) for key, value in sent.items() if key in fields
     )

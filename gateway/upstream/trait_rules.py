@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
 
 from gateway.upstream import etags
-from gateway.upstream.codec import rows_field
 from gateway.upstream.declaration import Declaration, RetryClass
 from gateway.upstream.traits import AnyObjectRead, AnyProof, AnyTraits, Traits
+from gateway.upstream.wire import rows_field
 
 Declared = Mapping[str, Declaration]
 TraitRule = Callable[[Declaration, AnyTraits, Declared], Iterator[str]]

@@ -3,9 +3,9 @@ derived from the message's descriptor, and those fill protobuf's constructor.
 
 A struct holds the members that answers have had so far, those without a field included, and refuses
 any other, as it refuses a member of another type than declared. Such an answer is left to the plan
-of codec.py, which takes it in its tolerant way, and is learnt from: the next one of its kind fits.
-What does not fit its type is then left to the plan by itself, member by member. So both ways come
-to the same message, and this one only to those that need no second look.
+(message_plan.py), which takes it in its tolerant way, and is learnt from: the next one of its kind
+fits. What does not fit its type is then left to the plan by itself, member by member. So both ways
+come to the same message, and this one only to those that need no second look.
 
 Repeated keys are not looked for here: the last one counts (ADR 0017).
 """
@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 from google.protobuf.descriptor import Descriptor
 
-from gateway.upstream.codec import ECHOES, Codecs, Report
+from gateway.upstream.codec import Codecs
 from gateway.upstream.error_in_success import MEMBERS, plain, tells_no_error
+from gateway.upstream.message_plan import Report
 from gateway.upstream.typed_fill import Fill, Filled, Told, fill_plainly
 from gateway.upstream.typed_shape import Shape, shape_of
 from gateway.upstream.values import Json, ProtocolError
+from gateway.upstream.wire import ECHOES
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,8 +7,9 @@ from typing import Any, Final
 import msgspec
 
 from gateway.upstream import strict_json, values
-from gateway.upstream.codec import EXTRA, MessagePlan
+from gateway.upstream.message_plan import MessagePlan
 from gateway.upstream.values import Json, ProtocolError
+from gateway.upstream.wire import EXTRA
 
 Filled = dict[str, Json]
 """Constructor arguments of a message."""

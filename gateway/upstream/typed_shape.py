@@ -12,11 +12,13 @@ from cbrgateway.v1 import options_pb2
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 from msgspec import field
 
-from gateway.upstream import codec, values
-from gateway.upstream.codec import ECHOES, Codecs, MessagePlan
+from gateway.upstream import codec, values, wire
+from gateway.upstream.codec import Codecs
+from gateway.upstream.message_plan import MessagePlan
 from gateway.upstream.tolerant_json import Damaged
 from gateway.upstream.typed_fill import Fill, Part, Rest, filler
 from gateway.upstream.values import Json, ProtocolError
+from gateway.upstream.wire import ECHOES
 
 _F: Final = FieldDescriptor
 _MAX_UNKNOWN: Final = 32
@@ -167,11 +169,11 @@ def shape_of(
     plan = codecs.plan(descriptor)
     members = {}
     for fd in descriptor.fields:
-        if fd.name in codec.GATEWAY_FIELDS or codec.is_raw(descriptor, fd):
+        if fd.name in wire.GATEWAY_FIELDS or wire.is_raw(descriptor, fd):
             continue
         member = _member(fd, codecs, (*around, descriptor.full_name))
         if member is not None:
-            members[codec.json_key(fd)] = member
+            members[wire.json_key(fd)] = member
     # Which of several fields is there, the reader of a whole answer looks at (typed.py).
     closed = bool(plan.whole_body or (plan.required_one_of and not top))
     return Shape(plan, members, top, closed)
@@ -179,12 +181,12 @@ def shape_of(
 
 def _member(fd: FieldDescriptor, codecs: Codecs, around: tuple[str, ...]) -> Member | None:
     """None: its values have another form than their type alone tells."""
-    if codec.form(fd) or codec.is_map(fd):
+    if wire.form(fd) or wire.is_map(fd):
         return None
-    made = Member(fd.name, fd.is_repeated, codec.required(fd) == options_pb2.REQUIRED_ALWAYS)
+    made = Member(fd.name, fd.is_repeated, wire.required(fd) == options_pb2.REQUIRED_ALWAYS)
     message = fd.message_type
     if fd.enum_type is not None:
-        made.type = None if codec.is_null(fd) else _words(fd.enum_type)
+        made.type = None if wire.is_null(fd) else _words(fd.enum_type)
     elif message is None:
         made.type = _SCALAR.get(fd.type)
     elif message.full_name == "google.protobuf.Timestamp" and not fd.is_repeated:
@@ -207,7 +209,7 @@ class _Word(str, enum.Enum):  # noqa: UP042 - the text is not the value
 @cache
 def _words(known: EnumDescriptor) -> type[_Word]:
     names = {
-        word: known.values_by_number[number].name for number, word in codec.words(known).items()
+        word: known.values_by_number[number].name for number, word in wire.words(known).items()
     }
     make = cast("Any", _Word)
     return cast(

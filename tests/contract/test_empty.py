@@ -11,7 +11,7 @@ from cbrgateway.v1 import options_pb2
 from google.protobuf import json_format
 
 from gateway.operations import load_catalog
-from gateway.upstream import codec
+from gateway.upstream import wire
 from gateway.upstream.rules import reachable
 
 CATALOG = load_catalog()
@@ -37,7 +37,7 @@ def optional_members():
         fd
         for message in messages.values()
         for fd in message.fields
-        if fd.name not in codec.GATEWAY_FIELDS
+        if fd.name not in wire.GATEWAY_FIELDS
     ]
     null = "google.protobuf.NullValue"
     return [
@@ -51,7 +51,7 @@ def optional_members():
 def declared(fd):
     if fd.enum_type is not None and not fd.is_repeated:
         return "null"
-    return options_pb2.Empty.Name(codec.empty(fd)).removeprefix("EMPTY_")
+    return options_pb2.Empty.Name(wire.empty(fd)).removeprefix("EMPTY_")
 
 
 def test_every_optional_member_of_a_change_says_what_empty_means_as_the_census_does():
@@ -68,7 +68,7 @@ def test_every_row_of_the_census_says_all_and_names_its_source():
 
 def parts(message, above=()):
     for fd in message.fields:
-        if codec.empty(fd) == options_pb2.EMPTY_REPLACED:
+        if wire.empty(fd) == options_pb2.EMPTY_REPLACED:
             yield (*above, fd.name)
         elif (
             fd.message_type is not None

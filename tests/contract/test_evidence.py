@@ -19,7 +19,7 @@ from google.protobuf.message_factory import GetMessageClass
 from gateway.errors import GatewayError
 from gateway.operations import load_catalog
 from gateway.rpc.validation import parse, warnings
-from gateway.upstream import codec
+from gateway.upstream import wire
 from gateway.upstream.reference import unsure_rules
 from gateway.upstream.rules import reachable
 
@@ -56,11 +56,11 @@ def declared():
                 yield message.name, rule.id, rule.id not in unsure_rules(None, message)
             for fd in message.fields:
                 options = fd.GetOptions()
-                if fd.name in codec.GATEWAY_FIELDS or not options.HasExtension(validate_pb2.field):
+                if fd.name in wire.GATEWAY_FIELDS or not options.HasExtension(validate_pb2.field):
                     continue
                 in_path = (
                     message is binding.descriptor.input_type
-                    and f"{{{codec.json_key(fd)}}}" in binding.path
+                    and f"{{{wire.json_key(fd)}}}" in binding.path
                 )
                 for rule in ids(options.Extensions[validate_pb2.field]):
                     if not (rule == "required" and in_path):
@@ -96,7 +96,7 @@ def test_what_only_cbr_sets_is_never_sent(binding):
         fd
         for message in reachable(binding.descriptor.input_type)
         for fd in message.fields
-        if codec.answer_only(fd)
+        if wire.answer_only(fd)
     ):
         assert not fd.GetOptions().HasExtension(validate_pb2.field)
 
@@ -104,7 +104,7 @@ def test_what_only_cbr_sets_is_never_sent(binding):
 def fill(message, descriptor, above=()):
     """Sets what only CBR sets at any depth, in lists too."""
     for fd in descriptor.fields:
-        if codec.answer_only(fd):
+        if wire.answer_only(fd):
             setattr(message, fd.name, "set by CBR")
         elif (
             fd.message_type is not None
@@ -126,7 +126,7 @@ def test_there_are_fields_that_only_cbr_sets():
         if not b.custom
         for m in reachable(b.descriptor.input_type)
         for fd in m.fields
-        if codec.answer_only(fd)
+        if wire.answer_only(fd)
     }
     assert "cbrgateway.v1.PolicyOperationDefinition.created_by" in found
 

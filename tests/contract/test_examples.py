@@ -16,11 +16,11 @@ from gateway.clock import SystemClock
 from gateway.errors import GatewayError
 from gateway.operations import load_catalog
 from gateway.upstream import strict_json
-from gateway.upstream.codec import GATEWAY_FIELDS
 from gateway.upstream.declaration import IN_BODY, query_pairs
 from gateway.upstream.page_tokens import PageTokens
 from gateway.upstream.paging import plan_page
 from gateway.upstream.values import ProtocolError
+from gateway.upstream.wire import GATEWAY_FIELDS
 
 EXAMPLES = [
     json.loads(file.read_text(encoding="utf-8"))

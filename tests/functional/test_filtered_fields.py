@@ -11,7 +11,7 @@ from google.protobuf import json_format
 from emulator.transitions import Mode, Pace
 from gateway.operations import load_catalog
 from gateway.query.query import queried
-from gateway.upstream.codec import GATEWAY_FIELDS, rows_field
+from gateway.upstream.wire import GATEWAY_FIELDS, rows_field
 from tests.functional import stage
 from tests.functional.calls import caller
 from tests.harness import running_gateway

@@ -14,7 +14,7 @@ import pytest
 from cbrgateway.v1 import options_pb2
 from google.protobuf import json_format
 
-from gateway.upstream import codec, strict_json
+from gateway.upstream import strict_json, wire
 from gateway.upstream.codec import Codecs
 from tests.functional.calls import BINDINGS, REQUESTS, Failure, arrived, caller, order, tenant_for
 
@@ -96,9 +96,9 @@ def kept(message):
     for fd, value in message.ListFields():
         if fd.GetOptions().Extensions[options_pb2.answer_only]:
             yield from plain(value)
-        elif fd.name == codec.EXTRA:
+        elif fd.name == wire.EXTRA:
             yield from leaves(json_format.MessageToDict(value))
-        elif fd.message_type is not None and not codec.is_map(fd):
+        elif fd.message_type is not None and not wire.is_map(fd):
             for part in value if fd.is_repeated else [value]:
                 yield from kept(part)
 

@@ -11,8 +11,8 @@ from google.protobuf import json_format
 
 from emulator import settings as emulated
 from gateway.operations import load_catalog
-from gateway.upstream.codec import rows_field
 from gateway.upstream.ownership import within_reach
+from gateway.upstream.wire import rows_field
 from tests.functional import stage
 from tests.functional.calls import BINDINGS, caller
 from tests.isolation.requests import request_with

@@ -6,7 +6,7 @@ from pathlib import Path
 from gateway.operations import load_catalog
 from gateway.query.pushed import _targets, sort_keys
 from gateway.query.query import queried
-from gateway.upstream import codec
+from gateway.upstream import wire
 
 PAGE = Path(__file__).parents[3] / "docs" / "filters.md"
 CATALOG = load_catalog()
@@ -23,12 +23,12 @@ def declared(binding):
     request, row = binding.descriptor.input_type, binding.descriptor.output_type
     targets = _targets(request)
     sort = request.fields_by_name.get("sort")
-    rows = row.fields_by_name[codec.rows_field(row)].message_type
+    rows = row.fields_by_name[wire.rows_field(row)].message_type
     keys = sort_keys(sort) if sort is not None else ()
     return [
         sorted(text for text, target in targets.items() if target.exactly),
         sorted(text for text, target in targets.items() if not target.exactly),
-        sorted(fd.name for fd in rows.fields if codec.json_key(fd) in keys),
+        sorted(fd.name for fd in rows.fields if wire.json_key(fd) in keys),
     ]
 
 

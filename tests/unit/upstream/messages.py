@@ -10,7 +10,7 @@ from google.protobuf.message_factory import GetMessageClass
 from google.type import date_pb2
 from hypothesis import strategies as st
 
-from gateway.upstream import codec
+from gateway.upstream import wire
 from gateway.upstream.rules import reachable
 
 FIRST_SECOND, LAST_SECOND = -62135596800, 253402300799
@@ -83,17 +83,13 @@ def messages(descriptor, *, hostile=False, depth=3):
         else {
             f.name
             for f in descriptor.fields
-            if f.name in codec.GATEWAY_FIELDS or codec.form(f) in ONE_WAY
+            if f.name in wire.GATEWAY_FIELDS or wire.form(f) in ONE_WAY
         }
     )
     parts = {}
     for fd in descriptor.fields:
         deep = fd.message_type is not None and not fd.message_type.full_name.startswith("google.")
-        if (
-            fd.name not in skipped
-            and not codec.is_raw(descriptor, fd)
-            and not (deep and depth == 0)
-        ):
+        if fd.name not in skipped and not wire.is_raw(descriptor, fd) and not (deep and depth == 0):
             parts[fd.name] = st.none() | _field(descriptor, fd, hostile, depth)
     return st.fixed_dictionaries(parts).map(lambda found: _assemble(descriptor, found))
 
@@ -113,16 +109,16 @@ def _assemble(descriptor, found):
 
 def _field(descriptor, fd, hostile, depth):
     """Constructor arguments: the field, and with an unknown word its raw sibling."""
-    raw = codec.raw_sibling(descriptor, fd)
+    raw = wire.raw_sibling(descriptor, fd)
     single = _single(fd, hostile, depth)
     known = (st.lists(single, max_size=3) if fd.is_repeated else single).map(
         lambda value: {fd.name: value}
     )
     if not raw:
         return known
-    words = set(codec.words(fd.enum_type).values())
+    words = set(wire.words(fd.enum_type).values())
     unknown = text.filter(lambda word: word and word not in words)
-    return known | unknown.map(lambda word: {fd.name: codec.OTHER, raw: word})
+    return known | unknown.map(lambda word: {fd.name: wire.OTHER, raw: word})
 
 
 def _single(fd, hostile, depth):
@@ -135,7 +131,7 @@ def _single(fd, hostile, depth):
     if fd.type == fd.TYPE_BOOL:
         return st.booleans()
     if fd.type == fd.TYPE_ENUM:
-        known = sorted(codec.words(fd.enum_type)) or [0]
+        known = sorted(wire.words(fd.enum_type)) or [0]
         return (
             st.sampled_from(known) | st.integers(-(2**31), 2**31 - 1)
             if hostile

@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 
 from gateway.errors import GatewayError, reason_name
 from gateway.operations import load_catalog
-from gateway.upstream import codec, strict_json, values
-from gateway.upstream.codec import Codecs, ProtocolError
+from gateway.upstream import codec, strict_json, values, wire
+from gateway.upstream.codec import Codecs
 from gateway.upstream.tolerant_json import Damaged
+from gateway.upstream.values import ProtocolError
 from tests.unit.upstream.messages import (
     FIRST_SECOND,
     LAST_SECOND,
@@ -60,7 +61,7 @@ def without_nulls(message):
             and not field.is_repeated
             and value.HasField("null_value")
         )
-        if codec.is_null(field) or null_value or codec.answer_only(field):
+        if wire.is_null(field) or null_value or wire.answer_only(field):
             message.ClearField(field.name)
         elif field.message_type is not None and field.message_type.file.package == "cbrgateway.v1":
             for item in value if field.is_repeated else [value]:
@@ -71,7 +72,7 @@ def without_nulls(message):
 def fill_required(message):
     """Gives a message, and those inside it, what an answer must have."""
     for fd in message.DESCRIPTOR.fields:
-        if codec.required(fd) and (
+        if wire.required(fd) and (
             fd.is_repeated or not message.HasField(fd.name)
             if fd.message_type
             else not getattr(message, fd.name)
@@ -84,7 +85,7 @@ def fill_required(message):
         if (
             fd.message_type is not None
             and fd.message_type.file.package == "cbrgateway.v1"
-            and not codec.is_map(fd)
+            and not wire.is_map(fd)
         ):
             for item in value if fd.is_repeated else [value]:
                 fill_required(item)
@@ -149,7 +150,7 @@ def answers(descriptor, depth=3):
             and depth
         ):
             value = answers(fd.message_type, depth - 1) | WILD
-        members.append(st.tuples(st.just(codec.json_key(fd)), st.lists(value, max_size=2) | value))
+        members.append(st.tuples(st.just(wire.json_key(fd)), st.lists(value, max_size=2) | value))
     return st.lists(st.one_of(members), max_size=4).map(dict)
 
 
@@ -300,7 +301,7 @@ LOSSLESS = [
     (
         types_pb2.Vault,
         {"billing": {"status": 3}},
-        {"billing": {"status": codec.OTHER, "status_raw": "3"}},
+        {"billing": {"status": wire.OTHER, "status_raw": "3"}},
     ),
     (types_pb2.Vault, {"billing": {"status": ""}}, {"billing": {}}),
     (types_pb2.Vault, {"created_at": 1750000000}, {"create_time": {"seconds": 1750000000}}),
@@ -463,7 +464,7 @@ def least(descriptor):
     """The smallest JSON object of a message that has what is required."""
     members = {}
     for fd in descriptor.fields:
-        if codec.required(fd):
+        if wire.required(fd):
             if fd.is_repeated:
                 value = []
             elif fd.message_type is None:
@@ -474,7 +475,7 @@ def least(descriptor):
                     if fd.message_type.file.package == "cbrgateway.v1"
                     else {"x": 1}
                 )
-            members[codec.json_key(fd)] = value
+            members[wire.json_key(fd)] = value
     return {"x": 1} if CODECS.plan(descriptor).whole_body else members
 
 
@@ -526,7 +527,7 @@ def costs_no_other(descriptor):
             kept = dict(message.extra_fields.items()) if plan.keeps_extra else {}
             if unread and plan.keeps_extra:
                 assert key in kept
-            for name in (reader.name, reader.raw, "extra_fields", codec.UNREADABLE_ROWS):
+            for name in (reader.name, reader.raw, "extra_fields", wire.UNREADABLE_ROWS):
                 if name and name in descriptor.fields_by_name:
                     message.ClearField(name)
                     others.ClearField(name)
@@ -548,13 +549,13 @@ def is_missed(descriptor):
             {}
             if plan.whole_body
             else {
-                key: value for key, value in least(descriptor).items() if key != codec.json_key(fd)
+                key: value for key, value in least(descriptor).items() if key != wire.json_key(fd)
             }
         )
         for wrong in (
             {},
-            {codec.json_key(fd): None},
-            {codec.json_key(fd): {} if fd.is_repeated else [[]]},
+            {wire.json_key(fd): None},
+            {wire.json_key(fd): {} if fd.is_repeated else [[]]},
         ):
             if not (plan.whole_body and wrong):
                 with pytest.raises(ProtocolError, match="has no usable "):
@@ -586,7 +587,7 @@ def test_a_row_that_cannot_be_read_is_left_out_and_counted(binding):
     rows = binding.descriptor.output_type.fields_by_name[binding.response_plan.rows]
     good = least(rows.message_type)
     answer = least(binding.descriptor.output_type) | {
-        codec.json_key(rows): [good, 5, None, good, [], "row"]
+        wire.json_key(rows): [good, 5, None, good, [], "row"]
     }
     response = binding.response(answer)
     assert len(getattr(response, rows.name)) == 2
@@ -626,7 +627,7 @@ def test_a_whole_number_that_no_double_holds_survives_in_free_form_json_as_text(
 def test_an_unknown_word_is_kept_and_sent_back():
     plan = CODECS.plan(types_pb2.Billing.DESCRIPTOR)
     billing = types_pb2.Billing(**plan.read({"status": "melting"}))
-    assert (billing.status, billing.status_raw) == (codec.OTHER, "melting")
+    assert (billing.status, billing.status_raw) == (wire.OTHER, "melting")
     assert plan.write(billing) == {"status": "melting"}
 
 
@@ -757,15 +758,15 @@ def with_news(descriptor, place, places):
     places.append(place)
     answer = least(descriptor) | {"news": place}
     for fd in descriptor.fields:
-        if codec.required(fd) == options_pb2.REQUIRED_ONE_OF:
-            answer[codec.json_key(fd)] = 1
+        if wire.required(fd) == options_pb2.REQUIRED_ONE_OF:
+            answer[wire.json_key(fd)] = 1
         if (
             codec.is_planned(fd)
-            and not codec.is_map(fd)
-            and fd.name not in codec.GATEWAY_FIELDS
+            and not wire.is_map(fd)
+            and fd.name not in wire.GATEWAY_FIELDS
             and place.count(".") < 4
         ):
-            key = codec.json_key(fd)
+            key = wire.json_key(fd)
             part = with_news(fd.message_type, f"{place}.{key}" if place else key, places)
             answer[key] = [part] if fd.is_repeated else part
     return answer
@@ -774,9 +775,9 @@ def with_news(descriptor, place, places):
 def kept_news(message):
     """The places that stand in the extra_fields of a message and its parts."""
     for fd, value in message.ListFields():
-        if fd.name == codec.EXTRA:
+        if fd.name == wire.EXTRA:
             yield from texts(json_format.MessageToDict(value))
-        elif codec.is_planned(fd) and not codec.is_map(fd):
+        elif codec.is_planned(fd) and not wire.is_map(fd):
             for part in value if fd.is_repeated else [value]:
                 yield from kept_news(part)
 

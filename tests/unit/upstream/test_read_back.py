@@ -9,7 +9,7 @@ from google.protobuf import json_format
 
 from gateway.errors import GatewayError, reason_name
 from gateway.operations import load_catalog
-from gateway.upstream import codec, read_back
+from gateway.upstream import read_back, wire
 from gateway.upstream.declaration import RetryClass
 
 CATALOG = load_catalog()
@@ -24,7 +24,7 @@ UNKNOWN = "OUTCOME_UNKNOWN"
 def leaves(descriptor, prefix=""):
     """Field -> its path, of every field below that holds a value of its own."""
     for fd in descriptor.fields:
-        if fd.name in codec.GATEWAY_FIELDS:
+        if fd.name in wire.GATEWAY_FIELDS:
             continue
         if fd.message_type is not None:
             yield from leaves(fd.message_type, f"{prefix}{fd.name}.")
@@ -83,10 +83,10 @@ OBJECTS |= {
 
 def samples(fd):
     """Values of a field in proto JSON; zero as well where it is sent."""
-    if codec.is_null(fd):
+    if wire.is_null(fd):
         return [None]
     if fd.enum_type is not None:
-        known = [value.name for value in fd.enum_type.values if value.number > codec.OTHER]
+        known = [value.name for value in fd.enum_type.values if value.number > wire.OTHER]
         return known[:2]
     plain = {fd.TYPE_STRING: ["a", "b", ""], fd.TYPE_BOOL: [True, False], fd.TYPE_INT32: [7, 8, 0]}[
         fd.type
@@ -159,8 +159,8 @@ def presence(rpc, path):
         return True  # The message around it is missing.
     name = "member" if rpc == "BackupShareService/UpdateBackupMember" else path.partition(".")[0]
     seen = CATALOG[CHANGES[rpc].read_back].descriptor.output_type.fields_by_name[name].message_type
-    return {codec.json_key(fd): fd for fd in seen.fields}[
-        codec.json_key(asked(rpc)[path])
+    return {wire.json_key(fd): fd for fd in seen.fields}[
+        wire.json_key(asked(rpc)[path])
     ].has_presence
 
 

@@ -11,10 +11,11 @@ from msgspec.structs import replace
 
 from gateway.operations import load_catalog
 from gateway.upstream import strict_json, tolerant_json
-from gateway.upstream.codec import Codecs, ProtocolError
+from gateway.upstream.codec import Codecs
 from gateway.upstream.http import HttpResponse
 from gateway.upstream.outcome import judge
 from gateway.upstream.typed import TypedReader
+from gateway.upstream.values import ProtocolError
 from tests.unit.upstream.messages import messages
 from tests.unit.upstream.test_codec import (
     LOSSLESS,
