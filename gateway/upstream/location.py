@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from cbrgateway.v1 import options_pb2
 
-from gateway.upstream import codec
+from gateway.upstream import wire
 from gateway.upstream.declaration import Binding
 from gateway.upstream.http import HttpRequest, HttpResponse
 from gateway.upstream.values import Json
@@ -47,8 +47,8 @@ def _object_key(binding: Binding) -> str:
         return ""
     for fd in binding.descriptor.output_type.fields:
         inside = None if fd.is_repeated else fd.message_type
-        if inside is not None and codec.required(fd):
+        if inside is not None and wire.required(fd):
             always = options_pb2.REQUIRED_ALWAYS
-            wanted = [each.name for each in inside.fields if codec.required(each) == always]
-            return codec.json_key(fd) if wanted == ["id"] else ""
+            wanted = [each.name for each in inside.fields if wire.required(each) == always]
+            return wire.json_key(fd) if wanted == ["id"] else ""
     return ""
