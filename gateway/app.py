@@ -234,7 +234,7 @@ async def open_app(
         await stack.enter_async_context(quota.renewals.running())
         await quota.recovery.start()
         every_s = config.quota.sweep_s
-        await stack.enter_async_context(_learning(audit, store.operations, way, every_s))
+        await stack.enter_async_context(_learning(audit, store.operations, quota, way, every_s))
         watched = _watched(config, way, quota, enricher, _listeners(events, audit, observed))
         stack.callback(submissions.subscribe(watched.hub.hear))
         serving = _serving(config, way, quota, audit, observed.calls, on_failed=events.call_failed)
@@ -671,7 +671,7 @@ async def _clocks(client: Client, data: Life) -> list[float]:
 
 @contextlib.asynccontextmanager
 async def _learning(
-    audit: Audit, operations: OperationStore, way: _Way, every_s: float
+    audit: Audit, operations: OperationStore, quota: Quota, way: _Way, every_s: float
 ) -> AsyncIterator[None]:
     """Tells the audit log, from now on, what the store knows of changes whose result it has not:
     an earlier process or another replica has learnt it.
@@ -681,11 +681,11 @@ async def _learning(
         while True:
             await way.clock.sleep(every_s)
             try:
-                await _settle(audit, operations, way.catalog)
+                await _settle(audit, operations, quota, way.catalog)
             except Exception:
                 log.exception("the ends of changes could not be recorded; that is tried again")
 
-    await _settle(audit, operations, way.catalog)
+    await _settle(audit, operations, quota, way.catalog)
     task = asyncio.create_task(run())
     try:
         yield
@@ -693,7 +693,7 @@ async def _learning(
         await _ended(task)
 
 
-async def _settle(audit: Audit, operations: OperationStore, catalog: Catalog) -> None:
+async def _settle(audit: Audit, operations: OperationStore, quota: Quota, catalog: Catalog) -> None:
     try:
         # One by one: they are few, and those that have ended in a day may be a million.
         known = [await operations.get(op_id) for op_id in audit.unsettled]
@@ -701,7 +701,9 @@ async def _settle(audit: Audit, operations: OperationStore, catalog: Catalog) ->
         log.warning("the store does not answer", error=str(down))
         return
     for op in known:
-        if op is not None and op.state in {State.COMMITTED, State.RELEASED}:
+        # The reservation of what is not sent runs out.
+        expired = op is not None and op.state is State.EXPIRED and not quota.is_under_way(op.id)
+        if op is not None and (expired or op.state in {State.COMMITTED, State.RELEASED}):
             done = op.state is State.COMMITTED
             result = ChangeResult.DONE if done else ChangeResult.NOTHING
             ending = Ending(result, None, op.resource_id, op.note)

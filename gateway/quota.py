@@ -170,6 +170,10 @@ class Quota:
             submissions=self.submissions,
         )
 
+    def is_under_way(self, op_id: str) -> bool:
+        """Whether this process has begun an operation whose end it, or the store, does not know."""
+        return op_id in self._ledger.under_way or op_id in self._ledger.owed
+
     def tenant_of(self, project: str) -> str:
         """Who has a project; empty for one that is not served any more."""
         return next((scope.tenant for scope in self.scopes if scope.project == project), "")

@@ -5,9 +5,11 @@ The emulator's truth log says what reached CBR.
 """
 
 import asyncio
+import contextlib
 import os
 import random
 import signal
+import sqlite3
 
 import pytest
 from cbrgateway.v1 import task_pb2, vault_pb2
@@ -82,6 +84,34 @@ async def life(process, cloud, rnd, **environ):
         await process.end(signal.SIGKILL)
     working.cancel()
     await asyncio.gather(working, return_exceptions=True)
+
+
+async def test_a_change_that_a_crash_kept_from_being_sent_is_settled_also_much_later(tmp_path):
+    sections = {
+        "audit": audit_section(tmp_path),
+        "quota": {"sweep_s": 0.3},
+        "state": {"path": str(tmp_path / "state.db")},
+    }
+    async with running_emulator() as cloud:
+        process = Process(tmp_path, cloud, **sections)
+        await process.start(CBR_GATEWAY_FAILPOINT="before_sent=kill")
+        await process.serving()
+        async with process.world() as world:
+            await outcome(world, world.stub(VaultServiceStub).CreateVault, new_vault("vault"))
+        assert await process.ended() == -signal.SIGKILL
+        # The time of its reservation is over when the next process starts.
+        with contextlib.closing(sqlite3.connect(tmp_path / "state.db")) as store, store:
+            assert store.execute("UPDATE operation SET deadline = 1").rowcount == 1
+        await process.start()
+        await until(lambda: "CHANGE_SETTLED" in events(tmp_path))
+        await process.end()
+        assert changes_at(cloud) == 0
+    assert [row["unmapped"].get("fate") for row in records(tmp_path)] == [
+        None,
+        "UNKNOWN",
+        "NOTHING",
+    ]
+    assert_good(tmp_path)
 
 
 @pytest.mark.timeout(300 + 20 * KILLS)
