@@ -71,7 +71,7 @@ class LimitEvents(Struct):
             # Short, and nothing but ASCII, whatever the subject is called.
             name = hashlib.sha256(key.encode()).hexdigest()[:32]
             event_id = f"limit-{name}-{self._day}-{percent}"
-            if most and used * 100 >= most * percent and event_id not in self._told:
+            if used and used * 100 >= most * percent and event_id not in self._told:
                 await self.publisher.put(self._event(event_id, applied, used, percent, tenants))
                 self._told[event_id] = None
 

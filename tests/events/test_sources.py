@@ -174,6 +174,28 @@ async def test_a_limit_that_is_reached_is_told_at_80_and_at_100_percent(receiver
     assert_valid(receiver.got)
 
 
+async def test_a_limit_of_nothing_is_reached_once_something_is_used(receiver, monkeypatch):
+    monkeypatch.setattr(limits, "LOOK_S", 0.05)
+    none = {"metric": "QUOTA_METRIC_VAULTS", "level": "QUOTA_LEVEL_TENANT", "value": 0}
+    async with (
+        running_emulator() as cloud,
+        telling(cloud, settings(receiver), **LIMITS) as world,
+    ):
+        await Scene(world).vault(0)
+        for tenant in ("databases", "payments"):
+            await QuotaServiceStub(world.channel).SetLimit(
+                quota_pb2.SetLimitRequest(limit=none | {"subject": tenant}),
+                metadata=world.metadata("admin"),
+            )
+        await until(lambda: len(of_type(receiver, "limit.reached")) == 2)
+    told = [event["data"] for event in of_type(receiver, "limit.reached")]
+    assert [(data["percent"], data["subject"]) for data in told] == [
+        (80, "payments"),
+        (100, "payments"),
+    ]
+    assert_valid(receiver.got)
+
+
 async def test_what_becomes_of_events_is_counted_by_sink(receiver):
     receiver.status = 500
     async with (
