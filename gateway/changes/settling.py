@@ -12,7 +12,7 @@ from gateway.changes.freed import Freed
 from gateway.changes.ledger import Ending, Ledger
 from gateway.changes.outcome_search import OutcomeSearch
 from gateway.changes.submissions import Submissions
-from gateway.errors import UpstreamFacts
+from gateway.errors import GatewayError, UpstreamFacts
 from gateway.limits import deltas, refusals
 from gateway.limits.pricing import Priced
 from gateway.limits.recount import Recounter
@@ -46,7 +46,10 @@ class Settling(Struct, frozen=True):
                     "The store of quotas and request_ids does not answer."
                 ) from None
             # This process was held up, or the store lost the reservation.
-            raise refusals.store_down("The reservation ended before the change could be sent.")
+            raise _ended()
+
+        def stopped() -> GatewayError | None:
+            return None if self.heartbeat.holds(term) else _ended()
 
         async def on_end(
             result: ChangeResult, message: Message | None, facts: UpstreamFacts
@@ -59,7 +62,7 @@ class Settling(Struct, frozen=True):
             finally:
                 await change.slots.leave()
 
-        return ChangeObserver(on_send, on_end, lambda: self.heartbeat.holds(term))
+        return ChangeObserver(on_send, on_end, stopped)
 
     def _ending(
         self,
@@ -105,3 +108,7 @@ class Settling(Struct, frozen=True):
             self.freed.give_back(binding, project, change.request, priced.give_back, priced.fence)
         elif result is ChangeResult.DONE and binding.traits.resize and not binding.orders:
             self.recounter.soon()
+
+
+def _ended() -> GatewayError:
+    return refusals.store_down("The reservation ended before the change could be sent.")

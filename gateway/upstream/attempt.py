@@ -11,7 +11,7 @@ from gateway.upstream.auth import Applied
 from gateway.upstream.breaker import Traffic, Verdict
 from gateway.upstream.breakers import Held, Passage
 from gateway.upstream.end_errors import TOO_LARGE, held_back, outcome_unknown, too_late
-from gateway.upstream.http import HttpResponse, Lost, NoPlace, NotSent, TooLarge
+from gateway.upstream.http import CalledBack, HttpResponse, Lost, NoPlace, NotSent, TooLarge
 from gateway.upstream.outcome import Attempt, Outcome
 from gateway.upstream.retry import Deadline
 from gateway.upstream.send_state import UNANNOUNCED, SendState
@@ -54,6 +54,9 @@ async def attempt(
         else:
             call.last, message = await reading.in_parts(call, response)
         verdict = _answered(call, response, applied, began)
+    except CalledBack:
+        if call.stopped is not None:
+            raise outcome_unknown(call) if call.in_doubt else call.stopped from None
     except (NotSent, Lost) as error:
         verdict = _unanswered(call, error)
     finally:

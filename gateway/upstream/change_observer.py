@@ -6,8 +6,7 @@ from enum import Enum
 from google.protobuf.message import Message
 from msgspec import Struct
 
-from gateway.errors import UpstreamFacts
-from gateway.upstream.http import always
+from gateway.errors import GatewayError, UpstreamFacts
 
 
 class ChangeResult(Enum):
@@ -25,10 +24,10 @@ class ChangeObserver(Struct, frozen=True):
 
     `on_send`: before the first byte goes to CBR; False: it must not go, and observers that come
     later do not hear of it. `on_end`: once, with the response if the change was carried out, and
-    what is known of the calls. `may_write`: right before the first byte of every attempt, and asked
-    without a pause; False: it must not go any more.
+    what is known of the calls. `stopped`: right before the first byte of every attempt, and asked
+    without a pause; an error: it must not go any more, and why.
     """
 
     on_send: Callable[[], Awaitable[bool]]
     on_end: Callable[[ChangeResult, Message | None, UpstreamFacts], Awaitable[None]]
-    may_write: Callable[[], bool] = always
+    stopped: Callable[[], GatewayError | None] = lambda: None

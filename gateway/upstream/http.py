@@ -106,6 +106,13 @@ class NotSent(Unanswered):
         return self.connect.advice() if self.connect else ""
 
 
+class CalledBack(NotSent):
+    """`may_write` said no. The host is not to blame."""
+
+    def __init__(self) -> None:
+        super().__init__("called back before the request was written", given_s=0.0)
+
+
 class NoPlace(NotSent):
     """The caller's own share of the connections is taken, by calls that the host is slow to
     answer.

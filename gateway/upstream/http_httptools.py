@@ -18,6 +18,7 @@ from gateway.connect_failure import connect_failure
 from gateway.upstream.body import ACCEPTED_ENCODING
 from gateway.upstream.connection import Connection
 from gateway.upstream.http import (
+    CalledBack,
     HttpRequest,
     HttpResponse,
     Lost,
@@ -72,7 +73,7 @@ class HttptoolsTransport:
             )
             if not may_write():
                 host.keep(connection)
-                raise NotSent("called back before the request was written", given_s=0)
+                raise CalledBack
             response = await connection.ask(written, began, ends_at)
             host.keep(connection)
             return response

@@ -27,6 +27,7 @@ from gateway.connect_failure import connect_failure
 from gateway.upstream.body import ACCEPTED_ENCODING, read_body
 from gateway.upstream.http import (
     FIRST_ERROR,
+    CalledBack,
     HttpRequest,
     HttpResponse,
     Lost,
@@ -275,7 +276,7 @@ async def _exchange(
         finally:
             await response.aclose()
     except _GivenUpError as error:
-        raise NotSent("called back before the request was written", given_s=0) from error
+        raise CalledBack from error
     except httpx.TransportError as error:
         raise (
             flight.ran_out() if isinstance(error, httpx.TimeoutException) else flight.failed(error)

@@ -8,7 +8,7 @@ from google.protobuf.message import Message
 
 from gateway import failpoint
 from gateway.clock import Clock
-from gateway.errors import UpstreamFacts
+from gateway.errors import GatewayError, UpstreamFacts
 from gateway.upstream.auth import Authenticator
 from gateway.upstream.breakers import Breakers
 from gateway.upstream.budget import RetryBudget
@@ -74,6 +74,8 @@ class UpstreamCall(msgspec.Struct, eq=False):
     """What became of the change, from when its observers are told."""
     abandoned: bool = False
     """Nobody waits for it any more."""
+    stopped: GatewayError | None = None
+    """Why it must not be sent any more."""
     last: Attempt = NOT_SENT
     attempts: int = 0
     answers: int = 0
@@ -120,7 +122,8 @@ class UpstreamCall(msgspec.Struct, eq=False):
         if self.unwanted:
             return False
         for observer in self.observers:
-            if not observer.may_write():
+            self.stopped = observer.stopped()
+            if self.stopped is not None:
                 return False
         self.state = SendState.IN_FLIGHT
         self.reach("before_first_byte")

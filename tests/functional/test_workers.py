@@ -211,7 +211,8 @@ async def health_says_serving_only_while_a_worker_serves(gateway):
         await until(lambda: said == [SERVING])
         for pid in gateway.processes(WORKER):
             os.kill(pid, signal.SIGKILL)
-        await until(lambda: said == [SERVING, NOT_SERVING, SERVING])
+        # One that does not answer in time on a busy machine serves no more meanwhile, either.
+        await until(lambda: said[:3] == [SERVING, NOT_SERVING, SERVING], 120)
         watching.cancel()
         await asyncio.gather(watching, return_exceptions=True)
     await gateway.both_serve()

@@ -55,7 +55,7 @@ class Gateway(Process):
         return {series: float(value) for series, value in rows}
 
     async def both_serve(self):
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             while await self.serving_workers() != 2:  # noqa: ASYNC110 - nothing tells when
                 await asyncio.sleep(0.1)
 
