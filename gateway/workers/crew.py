@@ -117,8 +117,7 @@ class Crew:
     async def drain(self, forced: asyncio.Event, within_s: float) -> None:
         """Ends all workers: in order, or what is left of them when forced or out of time."""
         for place in self.places:
-            place.keeper.ending = True
-        self.tell("drain")
+            place.drain()
         waiting = asyncio.create_task(self._all_ended())
         forcing = asyncio.create_task(forced.wait())
         both = {waiting, forcing}

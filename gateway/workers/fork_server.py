@@ -16,7 +16,6 @@ from gateway.workers.child import Child, Ended, Keeper, end_of
 from gateway.workers.fork_request import Request, Told
 
 _LOOK_S: Final = 0.05
-_END_S: Final = 5.0
 
 
 class NotForked(Exception):  # noqa: N818 - says what is the case
@@ -45,27 +44,35 @@ class ForkServer:
         try:
             yield keeping
         finally:
-            self.keeper.ending = True
-            if self._socket is not None:
-                self._socket.shutdown(socket.SHUT_WR)
-            await asyncio.wait({keeping}, timeout=_END_S)
             keeping.cancel()
             await asyncio.gather(keeping, return_exceptions=True)
             for each in self._left:
                 each.cancel()
 
-    async def start(self, request: Request, descriptors: Sequence[int]) -> Child:
-        """A process that has these descriptors. Raises NotForked."""
+    async def start(
+        self, request: Request, descriptors: Sequence[int] = ()
+    ) -> tuple[Child, socket.socket]:
+        """A process that has these descriptors, and the socket on which it is told and tells.
+
+        Raises NotForked.
+        """
         await self._there.wait()
+        mine, theirs = socket.socketpair()
+        try:
+            with theirs:
+                return await self._forked(request, [theirs.fileno(), *descriptors]), mine
+        except BaseException:
+            mine.close()
+            raise
+
+    async def _forked(self, request: Request, descriptors: Sequence[int]) -> Child:
         assert self._socket is not None
         answer: asyncio.Future[Child] = asyncio.get_running_loop().create_future()
         self._asked.append(answer)
-        try:
+        # Where it has ended, `_lost` answers.
+        with contextlib.suppress(OSError):
             # Each has descriptors, which is what keeps the system from joining two of them.
             socket.send_fds(self._socket, [msgspec.json.encode(request)], descriptors)
-        except OSError:
-            # It has ended; `_lost` answers.
-            await answer
         return await answer
 
     async def _once(self) -> Ended:
@@ -86,7 +93,9 @@ class ForkServer:
             link.close()
             self._lost()
             if process.returncode is None:
+                # It may be loading yet, and has nothing to lose.
                 process.kill()
+                await process.wait()
         how = end_of(process.returncode)
         unsaid = f"the fork server has ended before it made a process: {how}; see the lines above"
         return Ended(how, None if self._answered else unsaid)

@@ -123,7 +123,7 @@ def _worker(_order: str, descriptors: Sequence[int]) -> None:
 
 def _owner(order: str, descriptors: Sequence[int]) -> None:
     gc.enable()
-    listener, parent = descriptors
+    parent, listener = descriptors
     owner_process.main(order, listener, parent)
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import socket
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -60,6 +59,7 @@ class Place:
     _process: Child | None = None
     _link: Link | None = None
     _generation: int = 0
+    _begun: bool = False
     _served: bool = False
     _answers: bool = False
     _problem: str = ""
@@ -72,20 +72,21 @@ class Place:
     def serving(self) -> bool:
         return self._served and self._answers
 
+    @property
+    def alive(self) -> bool:
+        return self._process is not None and not self._process.ended
+
     async def run(self) -> None:
         """Keeps a worker in this place. Raises NotStarted."""
         await self.keeper.run(self._once)
 
     async def _once(self) -> Ended:
-        self._problem, self._served = "", False
-        mine, theirs = socket.socketpair()
-        with theirs:
-            try:
-                request = Request("worker", self.keeper.name)
-                self._process = process = await self.forks.start(request, [theirs.fileno()])
-            except NotForked as problem:
-                mine.close()
-                return Ended(str(problem), str(problem))
+        self._problem, self._begun, self._served = "", False, False
+        try:
+            self._process, mine = await self.forks.start(Request("worker", self.keeper.name))
+        except NotForked as problem:
+            return Ended(str(problem), str(problem))
+        process = self._process
         answers: Answers = {"start": self._start, "serving": self._serves, "failed": self._failed}
         self._link = Link(answers)
         await self._link.open(mine)
@@ -113,6 +114,7 @@ class Place:
 
     async def _start(self) -> Start:
         await self.may_begin.wait()
+        self._begun = True
         now = self.configured()
         return Start(self.part, now.generation, now.of(self.part))
 
@@ -154,6 +156,14 @@ class Place:
     def tell(self, name: str) -> None:
         if self._link is not None:
             self._link.tell(name)
+
+    def drain(self) -> None:
+        """Ends it in order, once it has anything to bring in order."""
+        self.keeper.ending = True
+        if self._begun:
+            self.tell("drain")
+        else:
+            self.kill()
 
     async def ended(self) -> None:
         """Waits for the end of the worker, if there is one."""

@@ -66,22 +66,19 @@ class StoreOwner:
                 # It ends by itself once nobody asks it any more.
                 if self._parent is not None:
                     self._parent.close()
-                await asyncio.wait({keeping}, timeout=_END_S)
+                    await asyncio.wait({keeping}, timeout=_END_S)
                 keeping.cancel()
                 await asyncio.gather(keeping, return_exceptions=True)
 
     async def _once(self, listener: socket.socket) -> Ended:
         self.listening.clear()
         self._problem = ""
-        mine, theirs = socket.socketpair()
-        with theirs:
-            order = msgspec.json.encode(self._order()).decode()
-            request = Request("store_owner", self.keeper.name, order)
-            try:
-                process = await self._forks.start(request, [listener.fileno(), theirs.fileno()])
-            except NotForked as problem:
-                mine.close()
-                return Ended(str(problem), str(problem))
+        order = msgspec.json.encode(self._order()).decode()
+        request = Request("store_owner", self.keeper.name, order)
+        try:
+            process, mine = await self._forks.start(request, [listener.fileno()])
+        except NotForked as problem:
+            return Ended(str(problem), str(problem))
         self._parent = link = Frames(lambda _link, frame: self._hear(frame))
         await asyncio.get_running_loop().create_unix_connection(lambda: link, sock=mine)
         try:
