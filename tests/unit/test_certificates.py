@@ -229,7 +229,10 @@ REFUSED = {
 
 
 def configured(server: str, more: str = "") -> str:
-    return f"server: {{tls: {{{server}}}}}\n{UPSTREAM}{more}{TENANTS}"
+    """Listens where nobody else does: `check` says which ports are taken."""
+    free = "listen: 127.0.0.1:0, health_listen: 127.0.0.1:0"
+    ours = f"server: {{{free}, tls: {{{server}}}}}\n"
+    return f"{ours}{UPSTREAM}{more}{TENANTS}\nadmin: {{listen: null}}\n"
 
 
 def told(command: str, text: str) -> str:
