@@ -76,10 +76,20 @@ async def test_a_wait_ends_in_time_whatever_the_stream_does(waited, script):
 
 
 @pytest.mark.parametrize(
+    "timeout_s", [None, math.inf, 10**400, 60], ids=lambda each: f"{each!r:.9}"
+)
+async def test_the_time_of_somebody_between_is_not_that_of_the_wait(waited, timeout_s):
+    with pytest.raises(CallError, match="DEADLINE_EXCEEDED: as scripted") as error:
+        await waited(["a"], [refuse(code_pb2.DEADLINE_EXCEEDED)], timeout_s=timeout_s)
+    assert error.value.still_open == ()
+
+
+@pytest.mark.parametrize(
     ("odd", "wrong", "told"),
     [
         (math.nan, ValueError, "is not a number of seconds"),
         ("5", TypeError, "takes a number of seconds, not str"),
+        ("", TypeError, "takes a number of seconds, not str"),
         (Decimal(5), TypeError, "takes a number of seconds, not Decimal"),
         (timedelta(seconds=5), TypeError, "takes a number of seconds, not timedelta"),
     ],

@@ -15,7 +15,7 @@ from cbrgateway_client.errors import CallError, Kind
 from cbrgateway_client.lists import first_page, next_page, rows_of
 from cbrgateway_client.outcome import Ended, Target, Work, countdown, submission_of
 from cbrgateway_client.resume import Resumption
-from cbrgateway_client.retry import check_number, delay_s, one_change
+from cbrgateway_client.retry import delay_s, one_change, seconds
 
 if TYPE_CHECKING:
     from cbrgateway.v1.task_pb2_grpc import TaskServiceAsyncStub  # exists for type checkers only
@@ -32,8 +32,7 @@ async def retry_when_limited(
     call: Callable[[], Awaitable[Answer]], *, timeout_s: float = 60
 ) -> Answer:
     """As `cbrgateway_client.retry_when_limited`."""
-    check_number("timeout_s", timeout_s)
-    end = time.monotonic() + timeout_s
+    end = time.monotonic() + seconds("timeout_s", timeout_s)
     with one_change():
         while True:
             try:
@@ -92,7 +91,8 @@ async def wait(
                 async for event in events:
                     work.take(event)
     except CallError as error:
-        raise (work.late(timeout_s) if error.kind is Kind.DEADLINE else error) from None
+        ours = error.kind is Kind.DEADLINE and left_s() == 0
+        raise (work.late(timeout_s) if ours else error) from None
     return work.outcome()
 
 

@@ -14,7 +14,7 @@ from cbrgateway_client.errors import CallError, Kind
 from cbrgateway_client.lists import first_page, next_page, rows_of
 from cbrgateway_client.outcome import Ended, Target, Work, countdown, submission_of
 from cbrgateway_client.resume import Resumption
-from cbrgateway_client.retry import check_number, delay_s, one_change
+from cbrgateway_client.retry import delay_s, one_change, seconds
 
 Answer = TypeVar("Answer")
 Change = TypeVar("Change", bound=Message)
@@ -29,8 +29,7 @@ def retry_when_limited(call: Callable[[], Answer], *, timeout_s: float = 60) -> 
     `call` makes one change at most: all tries have the same request_id, yours or a new one. That
     makes it safe, since the answer of a change may be lost, and a limit refuse the repeat.
     """
-    check_number("timeout_s", timeout_s)
-    end = time.monotonic() + timeout_s
+    end = time.monotonic() + seconds("timeout_s", timeout_s)
     with one_change():
         while True:
             try:
@@ -98,7 +97,8 @@ def wait(
             ):
                 work.take(event)
     except CallError as error:
-        raise (work.late(timeout_s) if error.kind is Kind.DEADLINE else error) from None
+        ours = error.kind is Kind.DEADLINE and left_s() == 0
+        raise (work.late(timeout_s) if ours else error) from None
     return work.outcome()
 
 

@@ -12,7 +12,7 @@ from google.protobuf.descriptor_pb2 import MethodOptions
 from google.protobuf.message import Message
 
 from cbrgateway_client.errors import CallError
-from cbrgateway_client.retry import check_number, new_request_id
+from cbrgateway_client.retry import new_request_id, seconds
 
 Metadata = tuple[tuple[str, str], ...]
 Request = TypeVar("Request", bound=Message)
@@ -56,8 +56,8 @@ def _countable(timeout_s: float | None) -> float | None:
     """
     if timeout_s is None:
         return None
-    check_number("timeout", timeout_s)
-    return None if timeout_s > _LONGEST_S else max(timeout_s, 0.0)
+    given_s = seconds("timeout", timeout_s)
+    return None if given_s > _LONGEST_S else max(given_s, 0.0)
 
 
 class _Call:

@@ -13,7 +13,7 @@ from cbrgateway.v1 import errors_pb2, task_pb2, types_pb2
 from google.protobuf.message import Message
 
 from cbrgateway_client.errors import CallError, reason_in, reason_of
-from cbrgateway_client.retry import check_number
+from cbrgateway_client.retry import seconds
 
 Target = types_pb2.Submission | task_pb2.Task | str
 """What can be waited for: a submission, a task, the id of a task."""
@@ -87,9 +87,10 @@ def countdown(timeout_s: float | None) -> Callable[[], float | None]:
 
     Raises ValueError for what is no number.
     """
-    check_number("timeout_s", timeout_s or 0)
-    ends_at = time.monotonic() + (timeout_s or 0)
-    return lambda: None if timeout_s is None else max(0.0, ends_at - time.monotonic())
+    if timeout_s is None:
+        return lambda: None
+    ends_at = time.monotonic() + seconds("timeout_s", timeout_s)
+    return lambda: max(0.0, ends_at - time.monotonic())
 
 
 def submission_of(answer: Message) -> types_pb2.Submission:

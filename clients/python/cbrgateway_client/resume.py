@@ -25,7 +25,7 @@ import grpc
 from cbrgateway.v1 import task_pb2
 
 from cbrgateway_client.errors import CallError
-from cbrgateway_client.retry import check_number
+from cbrgateway_client.retry import seconds
 
 _CUT: Final = frozenset(
     {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.ABORTED, grpc.StatusCode.CANCELLED}
@@ -62,13 +62,13 @@ class Resumption:
         clock: Callable[[], float] = time.monotonic,
         jitter: Callable[[float, float], float] = random.uniform,
     ) -> None:
-        check_number("reconnect_timeout_s", reconnect_timeout_s)
-        check_number("timeout_s", timeout_s or 0)
         self._request = task_pb2.WatchTasksRequest()
         self._request.CopyFrom(request)
-        self._reconnect_timeout_s, self._clock, self._jitter = reconnect_timeout_s, clock, jitter
+        self._reconnect_timeout_s = seconds("reconnect_timeout_s", reconnect_timeout_s)
+        self._clock, self._jitter = clock, jitter
         self._heard_at = clock()
-        self._ends_at = math.inf if timeout_s is None else clock() + timeout_s
+        allowed_s = math.inf if timeout_s is None else seconds("timeout_s", timeout_s)
+        self._ends_at = clock() + allowed_s
         self._failures = 0
         self._sequence = 0
         self._end: task_pb2.StreamEnd | None = None

@@ -31,14 +31,21 @@ def one_change() -> Iterator[None]:
         _SHARED.reset(before)
 
 
-def check_number(name: str, seconds: float) -> None:
-    """Raises TypeError, and ValueError for what is no number: no time is later, so that nothing
-    would end.
+def seconds(name: str, value: float) -> float:
+    """The number, infinity for one that no clock can count to.
+
+    Raises TypeError, and ValueError for what is no number: no time is later, so that nothing would
+    end.
     """
-    if not isinstance(seconds, Real):
-        raise TypeError(f"{name} takes a number of seconds, not {type(seconds).__name__}")
-    if isinstance(seconds, float) and math.isnan(seconds):
+    if not isinstance(value, Real):
+        raise TypeError(f"{name} takes a number of seconds, not {type(value).__name__}")
+    try:
+        number = float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
+    if math.isnan(number):
         raise ValueError(f"{name} is not a number of seconds")
+    return number
 
 
 def delay_s(refusal: CallError, end: float) -> float:

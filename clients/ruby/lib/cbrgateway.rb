@@ -31,6 +31,15 @@ module CbrGateway
     end
   end
 
+  # @return [Numeric] the seconds
+  # @raise [ArgumentError] for what is no number: no time would be later
+  # @api private
+  def self.number(name, seconds)
+    raise ArgumentError, "#{name}: it is not a number" if !seconds.is_a?(Numeric) || seconds.to_f.nan?
+
+    seconds
+  end
+
   # Makes a call, and again after the delay that the gateway asks for, as long as a limit of the gateway refuses it and the time allows.
   #
   # The block makes one change at most: all tries have the same request_id, the request's own or one that is made here. Where the answer of a try was
@@ -40,9 +49,7 @@ module CbrGateway
   # @yield the call
   # @return what the block returns
   def self.retry_when_limited(seconds)
-    raise ArgumentError, "seconds: it is not a number" if seconds.to_f.nan?
-
-    ends_at = now + seconds
+    ends_at = now + number("seconds", seconds)
     outer = request_id
     Thread.current[:cbrgateway_request_id] ||= SecureRandom.uuid
     begin

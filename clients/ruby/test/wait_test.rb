@@ -26,6 +26,7 @@ class WaitTest < Minitest::Test
     closed = gateway(ENV.fetch("CBR_TEST_CLOSED_ADDRESS"), authorities: nil, plaintext: true)
     [nil, "", Submission.new, Vault.new(id: "vault")].each { |wanted| assert_raises(ArgumentError) { closed.wait(wanted) } }
     assert_empty closed.wait([]).tasks
+    [Float::NAN, "5", false].each { |odd| assert_match(/^timeout: /, assert_raises(ArgumentError) { closed.wait("task-1", timeout: odd) }.message) }
     checked = CreateCheckpointResponse.new(validation: ValidationResult.new)
     [checked, GetVaultResponse.new].each { |answer| assert_match(/no submission/, assert_raises(ArgumentError) { closed.run_and_wait { answer } }.message) }
   end

@@ -87,7 +87,7 @@ module CbrGateway
     # @raise [ArgumentError] for what has no id, before anything is sent
     def wait(what, timeout: nil)
       work = Work.new(what.is_a?(Array) ? what : [what])
-      ends_at = timeout ? CbrGateway.now + timeout : Float::INFINITY
+      ends_at = timeout.nil? ? Float::INFINITY : CbrGateway.now + CbrGateway.number("timeout", timeout)
       filters = { task_ids: work.task_ids, submission_ids: work.submission_ids }
       filters.each { |field, ids| ids.each_slice(MAX_IDS) { |some| follow(work, V1::TaskFilter.new(field => some), ends_at) } }
       work.ended

@@ -73,7 +73,7 @@ public final class Work {
         TaskWatch.follow(channel, request, end, outcome::take);
       }
     } catch (GatewayException failure) {
-      throw failure.kind() == GatewayException.Kind.DEADLINE ? late(outcome, timeout) : failure;
+      throw failure.kind() == GatewayException.Kind.DEADLINE && end.isOver() ? late(outcome, timeout) : failure;
     }
     return outcome.ended();
   }
