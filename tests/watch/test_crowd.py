@@ -6,8 +6,10 @@ in turns.
 """
 
 import asyncio
+import bisect
 import contextlib
 import json
+import math
 import os
 import sys
 
@@ -73,11 +75,19 @@ async def stage(tmp_path):
 
 
 def polls(cloud, since):
-    """The polls that arrived since then: each lists tasks once, since they fit on a page."""
-    return sum(
-        entry.operation == "ListOpLogs" and entry.arrived_at >= since
+    """When those polls arrived that came since then: each lists tasks once, since they fit on a
+    page.
+    """
+    return sorted(
+        entry.arrived_at
         for entry in cloud.state.truth.entries()
+        if entry.operation == "ListOpLogs" and entry.arrived_at >= since
     )
+
+
+def second_after(moments, moment):
+    place = bisect.bisect(moments, moment) + 1
+    return moments[place] if place < len(moments) else math.inf
 
 
 @pytest.mark.timeout(400 if SOAK else 300)
@@ -101,25 +111,27 @@ async def test_the_cloud_does_not_feel_how_many_watch(stage):
     found, lasted_s = polls(cloud, begun), cloud.state.clock.now() - begun
     # As many as one gateway alone makes.
     allowed = (1.2 if SOAK else 1.6) * lasted_s / INTERVAL_S + 1
-    delays_s = sorted(
-        moment - task.ended_at
+    told = [
+        (task.ended_at, moment)
         for result in results
         for task in tasks
         for moment in result["seen"].get(task.id, ())
-    )
+    ]
+    delays_s = sorted(moment - ended_at for ended_at, moment in told)
     assert [result["ends"] for result in results] == [
         {"STREAM_END_REASON_ALL_TERMINAL": WATCHERS // CROWDS}
     ] * CROWDS
     assert len(delays_s) == WATCHERS // CROWDS * CROWDS
     p50_s, p99_s = delays_s[len(delays_s) // 2], delays_s[len(delays_s) * 99 // 100]
     report(
-        f"{WATCHERS} watchers, {TASKS} tasks, {MEMBERS} gateways: {found} polls in {lasted_s:.1f}"
-        f" s, allowed {allowed:.1f}"
+        f"{WATCHERS} watchers, {TASKS} tasks, {MEMBERS} gateways: {len(found)} polls in"
+        f" {lasted_s:.1f} s, allowed {allowed:.1f}"
     )
     report(f"terminal delay p50 {p50_s:.2f} s, p99 {p99_s:.2f} s, interval {INTERVAL_S} s")
-    assert found <= allowed
-    if SOAK:
-        assert p99_s <= INTERVAL_S + 0.25
+    assert len(found) <= allowed
+    # Told by the first poll that shows it, before the next one, however long each takes here.
+    late = sum(moment > second_after(found, ended_at) for ended_at, moment in told)
+    assert late <= len(told) // 100
 
 
 async def test_who_never_reads_costs_little_and_disturbs_nobody(tmp_path):
