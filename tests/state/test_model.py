@@ -363,7 +363,7 @@ class Histories(RuleBasedStateMachine):
 SOAK = bool(os.environ.get("QUOTA_SOAK"))
 
 
-@pytest.mark.timeout(600 if SOAK else 300)
+@pytest.mark.timeout(1800 if SOAK else 300)
 @pytest.mark.parametrize(
     ("kind_", "examples"), [("sqlite", 3000 if SOAK else 100), ("valkey", 3000 if SOAK else 50)]
 )
