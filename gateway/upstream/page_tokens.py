@@ -15,8 +15,8 @@ from gateway.clock import Clock
 from gateway.errors import GatewayError, Violation
 from gateway.seal import Seal
 from gateway.upstream.declaration import Binding
+from gateway.upstream.place import Place
 from gateway.upstream.trail import Trail
-from gateway.upstream.walk import Place
 from gateway.upstream.windows import Longest
 
 TOKEN_LIFE_S: Final = 72 * 3600
@@ -29,7 +29,7 @@ _FREE: Final = frozenset({"page_size", "page_token", "read_mask"})
 
 
 class Position(msgspec.Struct, array_like=True, frozen=True):
-    """A place in a list (walk.Place, trail.Trail), when the token was made, and its owner."""
+    """A place in a list (place.Place, trail.Trail), when the token was made, and its owner."""
 
     way: int = 0
     cursor: int | str = 0

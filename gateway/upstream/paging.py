@@ -16,9 +16,10 @@ from gateway.errors import AnswerTooLarge, GatewayError
 from gateway.upstream.declaration import Binding, OnBadRow
 from gateway.upstream.page_fits import Fit
 from gateway.upstream.page_tokens import PageTokens, owner_of
+from gateway.upstream.place import Place, Step, rest
 from gateway.upstream.rows import Row, UnreadableRow, in_order, readable
 from gateway.upstream.values import Json
-from gateway.upstream.walk import Place, Step, everything, rest, step
+from gateway.upstream.walk import everything, step
 from gateway.upstream.ways import WAYS
 from gateway.upstream.windows import Source, Window
 from gateway.upstream.wire import UNREADABLE_ROWS, rows_field

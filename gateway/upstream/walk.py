@@ -20,93 +20,24 @@ at the start of the list, and of one where nothing at all has changed. Where row
 or there is no end to new ones, a list ends as UPSTREAM_PROTOCOL, too (trail.py).
 """
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from typing import Final, TypeAlias
 
-from cbrgateway.v1 import errors_pb2
-from msgspec import Struct
 from msgspec.structs import replace
 
-from gateway.errors import GatewayError
+from gateway.upstream.advance import advance, cut, is_whole
+from gateway.upstream.place import Place, Step, no_list
 from gateway.upstream.rows import Row
-from gateway.upstream.trail import NOTHING, Trail
-from gateway.upstream.ways import BY_NUMBER, BY_ROW, OVERLAP, WAYS, Cursor
-from gateway.upstream.windows import NO_WINDOW, Longest, LostError, Reader, Seen, Source
+from gateway.upstream.ways import BY_ROW, WAYS, Cursor
+from gateway.upstream.windows import LostError, Reader, Source
 
-_MAX_WINDOWS: Final = 8
-"""Read for one step at most; each but the last shows nothing new."""
 _OTHER_BOUNDS: Final = 7
 """Rows less than at most, so that a window does not end where others did."""
 _ROUNDS: Final = 2
 """How often a list is searched in each way; rows may change while it is."""
 
-
-class Place(Struct, frozen=True):
-    """Where somebody stands in a list: the rows that were shown, and where the last one was, in the
-    way (an index of WAYS) that was right then.
-    """
-
-    trail: Trail = NOTHING
-    way: int = 0
-    cursor: Cursor = 0
-    longest: Longest = NO_WINDOW
-
-
-class Step(Struct, frozen=True):
-    """The next rows, each with its cursor; `total` as a trail keeps it. `ended`: there are no
-    more.
-    """
-
-    rows: Sequence[Row]
-    cursors: Sequence[Cursor]
-    way: int
-    total: int | None
-    ended: bool
-    longest: Longest = NO_WINDOW
-
-    def place(self, before: Trail) -> Place:
-        """Where one stands after it."""
-        return Place(before.then(self.rows, self.total), self.way, self.cursors[-1], self.longest)
-
-    def first(self, count: int) -> "Step":
-        """Its first rows; the others are left for the next step."""
-        if count >= len(self.rows):
-            return self
-        return replace(self, rows=self.rows[:count], cursors=self.cursors[:count], ended=False)
-
-
 _Read: TypeAlias = Callable[[Source, Place, int], Awaitable[Step]]
-
-
-def rest(
-    rows: Sequence[Row], place: Place, size: int, *, of_cbr: bool = False, in_order: bool = False
-) -> Step:
-    """The rows after a place, of a list that is there as a whole.
-
-    `of_cbr`: as long as these are the same ones, all of them have to come. `in_order`: as CBR shows
-    them, so that they have to stand as before. Raises GatewayError where that is not so.
-    """
-    if in_order and place.trail.scattered(rows):
-        raise _no_list()
-    first = 0
-    if place.trail.shown and (
-        hit := place.trail.newest_in(rows, int(place.cursor) - 1, whole=True)
-    ):
-        first = hit.index + 1
-    last = min(first + size, len(rows))
-    every = NOTHING.then(rows) if of_cbr else NOTHING
-    shown = place.trail.then(rows[first:last], every.names)
-    if of_cbr and last == len(rows) and shown.total is not None and not shown.shows_the_same(every):
-        raise _no_list()
-    return Step(
-        rows[first:last],
-        range(first + 1, last + 1),
-        BY_ROW,
-        every.names,
-        ended=last == len(rows),
-        longest=place.longest,
-    )
 
 
 async def step(source: Source, place: Place, size: int) -> Step:
@@ -122,15 +53,7 @@ async def step(source: Source, place: Place, size: int) -> Step:
         if found.ended and not await _complete(source, place, found):
             break
         return found
-    raise _no_list()
-
-
-def _no_list() -> GatewayError:
-    text = (
-        "The pages that CBR answers do not make up a list: they repeat, or leave rows out;"
-        " report it to the gateway's operator."
-    )
-    return GatewayError(errors_pb2.ERROR_REASON_UPSTREAM_PROTOCOL, text)
+    raise no_list()
 
 
 async def _complete(source: Source, place: Place, last: Step) -> bool:
@@ -145,7 +68,7 @@ async def _complete(source: Source, place: Place, last: Step) -> bool:
     here = Place(way=last.way, cursor=WAYS[last.way].start)
     while not here.trail.endless:
         try:
-            some = await _advance(source, here, max(source.most - _OTHER_BOUNDS, 1), sure=False)
+            some = await advance(source, here, max(source.most - _OTHER_BOUNDS, 1), sure=False)
         except LostError:
             return False
         trail = here.trail.then(some.rows, some.total)
@@ -159,7 +82,7 @@ def _reads(source: Source, place: Place) -> Iterator[_Read]:
     """How the rows after a place may be found, one after the other."""
     if place.trail.endless:
         return
-    yield _advance
+    yield advance
     ways = sorted(range(source.ways), key=lambda way: way != place.way)
     for way in ways * _ROUNDS:
         yield partial(_search, way)
@@ -178,137 +101,6 @@ async def everything(source: Source) -> list[Row]:
         place = some.place(place.trail)
 
 
-async def _advance(source: Source, place: Place, size: int, *, sure: bool = True) -> Step:
-    """The rows after a place, read in its way.
-
-    Raises LostError if that shows other rows than before. `sure`: a row that has changed does not
-    tell by its id alone that it was shown, since others may have that, too.
-    """
-    way, trail = WAYS[place.way], place.trail
-    reader = Reader(source, place.way, _limit(source, place, size), place.longest)
-    if not trail.shown:
-        seen = await reader.read(way.start)
-        whole = seen.counted_to_end() and (source.count.of_list or await _is_whole(source, seen))
-        return _first(reader, seen, size, whole=whole)
-    seen, best = await reader.read(way.back(place.cursor)), -1
-    for _ in range(_MAX_WINDOWS):
-        hit = trail.newest_in(seen.rows, way.index(seen.at, place.cursor))
-        if (
-            hit is None
-            or (sure and not hit.sure)
-            or hit.number < best
-            or (hit.number == best and not way.may_repeat(seen.at, seen.rows, hit.index))
-        ):
-            raise LostError
-        closer, more = way.closer(seen.at, hit.index), len(seen.rows) - hit.index - 1
-        ended = seen.counted_to_end(expected=hit.expected) and (
-            source.count.of_list or await _is_whole(source, seen)
-        )
-        if ended or more >= size or (more and (hit.expected or closer is None)):
-            return _cut(reader, seen, hit.index + 1, size, ended=ended)
-        last = not more and (seen.reaches_end or closer is None)
-        after = await reader.read(way.following(seen.at, seen.rows)) if last else None
-        if after and seen.reaches_end and _adds_nothing(after, trail):
-            return _cut(reader, after, len(after.rows), size, ended=True)
-        if closer is not None:
-            seen = await reader.read(closer)
-        elif after and trail.newest_in(after.rows, way.index(after.at, place.cursor)):
-            seen = after
-        elif after:
-            return await _joined(reader, trail, seen, after, size)
-        best = hit.number
-    raise LostError
-
-
-def _first(reader: Reader, seen: Seen, size: int, *, whole: bool) -> Step:
-    """The first rows. Raises LostError where there is none, and a count of some."""
-    if not seen.rows and seen.window.total:
-        raise LostError
-    return _cut(reader, seen, 0, size, ended=whole or not seen.rows)
-
-
-async def _is_whole(source: Source, first: Seen) -> bool:
-    """Whether a window in which as many rows stand as are counted is a whole list, if it is one at
-    the start.
-
-    Where the count may be that of the page, and the page one that CBR cut shorter than was asked
-    for, the next row or page tells: once, if the count of that is one of the whole list.
-    """
-    if first.at != WAYS[first.way].start or not first.rows:
-        return True
-    for offset in (1, 2):
-        try:
-            after = await Reader(source, BY_ROW, first.limit).read(offset)
-        except LostError:
-            return True
-        if not after.rows or not first.same_end(after):
-            return not after.rows
-        if len(after.rows) < len(first.rows):
-            return True
-    # The offset is not heeded, so that nothing else can be found.
-    source.count.of_list = True
-    return True
-
-
-def _adds_nothing(after: Seen, trail: Trail) -> bool:
-    """Whether the window after another is empty, but for what it has to repeat."""
-    last = len(after.rows) - 1
-    if last < 0:
-        return True
-    hit = trail.newest_in(after.rows[last:], None)
-    return (
-        after.reaches_end
-        and hit is not None
-        and hit.number == trail.shown - 1
-        and WAYS[after.way].may_repeat(after.at, after.rows, last)
-    )
-
-
-async def _joined(reader: Reader, trail: Trail, seen: Seen, after: Seen, size: int) -> Step:
-    """The rows of a window that does not overlap with the one before it.
-
-    Raises LostError unless both were next to each other, and the second shows new rows alone.
-    """
-    steady = seen.steady(after)
-    if steady and trail.shown + len(after.rows) > (after.window.total or 0):
-        # More were shown than are counted, so that the count proves nothing.
-        steady = None
-    if (
-        trail.shows_again(after.rows)
-        or seen.limit != after.limit
-        or steady is False
-        or not (steady or seen.same_end(await reader.read(seen.at)))
-    ):
-        raise LostError
-    return _cut(reader, after, 0, size, ended=not after.rows)
-
-
-def _cut(reader: Reader, seen: Seen, first: int, size: int, *, ended: bool) -> Step:
-    """What a window shows from an index on."""
-    last = min(first + size, len(seen.rows))
-    whole = ended and last == len(seen.rows)
-    return Step(
-        seen.rows[first:last],
-        seen.cursors(first, last),
-        seen.way,
-        seen.window.total,
-        whole,
-        reader.longest,
-    )
-
-
-def _limit(source: Source, place: Place, size: int) -> int:
-    """How many rows to ask for: some that were shown, too, and not fewer than before, so that
-    windows can be compared.
-
-    Pages that are counted are always of one size.
-    """
-    wanted = (
-        source.usual if place.way == BY_NUMBER else size + (OVERLAP if place.trail.shown else 0)
-    )
-    return min(max(wanted, place.longest.limit), source.most)
-
-
 async def _search(way: int, source: Source, place: Place, size: int) -> Step:
     """Reads the list from its start until it shows the last row of the trail, or to its end for the
     newest one that is still there.
@@ -317,7 +109,7 @@ async def _search(way: int, source: Source, place: Place, size: int) -> Step:
     after: list[tuple[Row, Cursor]] = []
     here = Place(way=way, cursor=WAYS[way].start)
     while True:
-        some = await _advance(source, here, source.usual, sure=False)
+        some = await advance(source, here, source.usual, sure=False)
         for index, (row, cursor) in enumerate(
             zip(some.rows, some.cursors, strict=True), here.trail.shown
         ):
@@ -350,9 +142,9 @@ async def _from_one_window(source: Source, place: Place, size: int) -> Step:
     """
     reader = Reader(source, BY_ROW, source.most)
     seen = await reader.read(WAYS[BY_ROW].start)
-    whole = seen.counted_to_end() and (source.count.of_list or await _is_whole(source, seen))
+    whole = seen.counted_to_end() and (source.count.of_list or await is_whole(source, seen))
     hit = place.trail.newest_in(seen.rows, place.trail.shown - 1, whole=whole)
     first = hit.index + 1 if hit else 0
     if not whole and (hit is None or first == len(seen.rows)):
         raise LostError
-    return replace(_cut(reader, seen, first, size, ended=whole), longest=place.longest)
+    return replace(cut(reader, seen, first, size, ended=whole), longest=place.longest)

@@ -13,8 +13,9 @@ from emulator.paging import Paging
 from gateway.errors import GatewayError
 from gateway.query.order import keys, ordered
 from gateway.upstream.page_tokens import PageTokens, Position
+from gateway.upstream.place import Place, rest
 from gateway.upstream.trail import NOTHING
-from gateway.upstream.walk import Place, everything, rest, step
+from gateway.upstream.walk import everything, step
 from gateway.upstream.windows import Source, Window
 from tests.fakes import SteppedClock
 

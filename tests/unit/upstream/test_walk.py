@@ -13,7 +13,8 @@ from cbrgateway.v1 import backup_pb2, errors_pb2
 from emulator.errors import ApiError
 from emulator.paging import Paging
 from gateway.errors import GatewayError
-from gateway.upstream.walk import Place, step
+from gateway.upstream.place import Place
+from gateway.upstream.walk import step
 from gateway.upstream.windows import Source, Window
 
 TRIALS = 250
