@@ -9,10 +9,11 @@ from typing import Any, Final
 import structlog
 
 from gateway import telemetry
-from gateway.app import ALONE, App, ProcessRole, open_app
+from gateway.app import App, open_app
 from gateway.config import Config
 from gateway.signals import Signals
 from gateway.state.settings import MEMORY
+from gateway.way import ALONE, ProcessRole
 
 _COLLECT_AFTER: Final = (50_000, 20, 20)
 """For Python's garbage collector: with its usual thresholds it walks through all objects of

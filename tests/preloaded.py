@@ -6,6 +6,6 @@ import gateway.cli.main
 import gateway.process
 import gateway.state.valkey
 import gateway.upstream.http_httptools  # noqa: F401
-from gateway import app
+from gateway.served import prepared_catalog
 
-app._catalog()
+prepared_catalog()

@@ -16,7 +16,6 @@ from gateway import telemetry
 from gateway.admin.port import METRICS, VERSION, admin_port
 from gateway.admin.probes import Check, Finding, Probes, configuration_in_use
 from gateway.admin.version import version_page
-from gateway.app import PAGE_TOKEN_KEY_BYTES
 from gateway.background import in_background, on_loop
 from gateway.config import Config
 from gateway.metrics.merged import Metric
@@ -27,6 +26,7 @@ from gateway.rpc.server import HealthServer
 from gateway.secret import Secret
 from gateway.signals import Signals
 from gateway.snapshots import key_files
+from gateway.way import PAGE_TOKEN_KEY_BYTES
 from gateway.workers.child import NotStarted
 from gateway.workers.crew import Crew
 from gateway.workers.fork_server import ForkServer

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gateway.admin.probes import Finding
-from gateway.app import App, ProcessRole
+from gateway.app import App
 from gateway.audit.lock import Unusable
 from gateway.background import in_background
 from gateway.config import Config
@@ -21,6 +21,7 @@ from gateway.signals import Signals
 from gateway.state import StoreDown
 from gateway.state.owner_address import OwnerAddress
 from gateway.tenants.keys import FileKeys
+from gateway.way import ProcessRole
 from gateway.workers.link import Gone, Link
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emulator.server import running_emulator
-from gateway.app import _clocks, open_app
+from gateway.app import open_app
 from gateway.audit import events
 from gateway.audit.events import own_record
 from gateway.audit.intents import Entry
@@ -20,6 +20,7 @@ from gateway.audit.retention import Retention, passed
 from gateway.audit.segments import segments
 from gateway.audit.verify import verify
 from gateway.config import load
+from gateway.way import clocks_of
 from tests.audit.logs import KEYS, WRITER, entry, sink
 from tests.audit.test_opening import read, settings
 from tests.functional.calls import Caller, until
@@ -250,14 +251,14 @@ async def test_a_gateway_asks_the_clocks_of_cbr_and_of_its_store(tmp_path, monke
         (tmp_path / "tenants" / "a.yaml").write_text(tenant("a", FIRST, "key-a"))
         config = load(main_file(tmp_path, cloud.base_url), ENVIRON, {})
         async with open_app(config) as app, grpc.aio.insecure_channel(app.address) as channel:
-            assert await _clocks(app.client, app.store.life) == []
+            assert await clocks_of(app.client, app.store.life) == []
             await Caller(channel, (("authorization", "Bearer key-a"),)).ok(
                 "VaultService/ListVaults"
             )
-            (told,) = await _clocks(app.client, app.store.life)
+            (told,) = await clocks_of(app.client, app.store.life)
             assert abs(told - time.time()) < 30
             monkeypatch.setattr(app.store.life, "time", lambda: asyncio.sleep(0, 17.0))
-            assert 17.0 in await _clocks(app.client, app.store.life)
+            assert 17.0 in await clocks_of(app.client, app.store.life)
 
 
 @given(st.lists(st.integers(1, 100), max_size=20), st.integers(-10, 10**9), st.integers(0, 20))

@@ -12,7 +12,7 @@ import pytest
 import structlog
 from pydantic import ValidationError
 
-from gateway import app
+from gateway import told
 from gateway.audit import events
 from gateway.audit.anchors import anchors_in, line_of, signed
 from gateway.audit.call_record import Activity, Caller, Declared, Level
@@ -339,7 +339,7 @@ async def test_a_start_reads_of_the_store_only_what_is_open_in_the_log(tmp_path,
             await store.operations.commit(name, None, "vault-1")
         await store.operations.release("released")
         async with open_audit(settings(tmp_path), store.anchors) as audit:
-            await app._settle(audit, store.operations, load_catalog())
+            await told.settle(audit, store.operations, load_catalog(), lambda _: False)
             assert sorted(audit.unsettled) == ["sent", "unheard-of"]
     assert len(read) == 3
     assert_good(tmp_path)
