@@ -19,6 +19,8 @@ from gateway.changes.settling import Settling
 from gateway.changes.submissions import Submissions
 from gateway.config import Config
 from gateway.limits.admission import Admission
+from gateway.limits.known_counts import KnownCounts
+from gateway.limits.late_changes import LateChanges
 from gateway.limits.limits import Level, Limits, Scope
 from gateway.limits.lists import Lists
 from gateway.limits.overrides import LimitOverrides
@@ -76,19 +78,22 @@ class Quota:
         )
 
     def _recounting(self) -> Recounter:
-        settings = self._config.quota
+        settings, store, catalog = self._config.quota, self._store, self._reader.catalog
+        life, lists = self._store_life(), Lists(self._reader, self._clock)
         return Recounter(
-            life=self._store_life(),
-            counters=self._store.counters,
-            operations=self._store.operations,
+            life=life,
+            counters=store.counters,
+            operations=store.operations,
             reader=self._reader,
-            lists=Lists(self._reader, self._clock),
+            lists=lists,
             clock=self._clock,
             scopes=lambda: self.scopes,
             limits=lambda: self._overrides.limits,
             assumed=settings.assumed,
-            settle_s=settings.settle_s,
-            request_of=lambda op: request_of(op, self._reader.catalog),
+            late=LateChanges(
+                store.operations, catalog, lambda op: request_of(op, catalog), settings.settle_s
+            ),
+            known=KnownCounts(life, store.counters, lists.problems),
         )
 
     def _store_life(self) -> StoreLife:

@@ -1,9 +1,8 @@
 """Counts what exists from what CBR lists: each project by itself, and the counters of limits as
 their totals.
 
-What the store has once counted is trusted by every later process until it is counted again. Growth
-waits for the first count of its own project, and for the first try to count each other one that
-shares a limit with it.
+Growth waits for the first count of its own project, and for the first try to count each other one
+that shares a limit with it.
 
 The marker on a vault tells which open operation created it: what that operation holds is still
 counted as reserved, so the vault is left out of the listing's count and its id out of those seen;
@@ -13,26 +12,26 @@ its limit is newer, counts the vault at once.
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from typing import Any, Final
 
 import structlog
 from cbrgateway.v1 import backup_share_pb2
-from google.protobuf.message import Message
 from msgspec import Struct, field
 
 from gateway import failpoint
 from gateway.clock import Clock
 from gateway.limits import refusals
 from gateway.limits.counts import Counts, Standing
+from gateway.limits.known_counts import KnownCounts
+from gateway.limits.late_changes import LateChanges
 from gateway.limits.limits import Limits, Scope
-from gateway.limits.listing import Change, Listing, Recent, shared
+from gateway.limits.listing import Listing, Recent, shared
 from gateway.limits.lists import Lists
 from gateway.limits.store_life import StoreLife
-from gateway.state import OPEN, Counters, OperationStore, OperationView
+from gateway.state import OPEN, Counters, OperationStore
 from gateway.upstream.amounts import Metric, Resize
 from gateway.upstream.reader import UpstreamReader
-from gateway.upstream.traits import AnyTraits
 
 _TOGETHER_S: Final = 0.2
 """Lists that end at about the same time are told to the store together; a slow one delays none."""
@@ -59,25 +58,17 @@ class Recounter(Struct):
     scopes: Callable[[], Sequence[Scope]]
     limits: Callable[[], Limits]
     assumed: Mapping[Metric, int]
-    settle_s: float
-    """How late a list may be."""
-    request_of: Callable[[OperationView], Message]
-    """What an operation was asked for."""
-    ready: set[str] = field(default_factory=set)
-    """Counters that growth may rest on."""
-    known: set[str] = field(default_factory=set)
-    """Counts of projects that were taken in this life of the store."""
+    late: LateChanges
+    known: KnownCounts
     wanted: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when a recount should not wait for its time."""
     _counts: Counts | None = None
-    _recalled: bool = False
     _counting: dict[str, asyncio.Event] = field(default_factory=dict)
     _again: set[str] = field(default_factory=set)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
-    _recalling: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def __post_init__(self) -> None:
-        self.life.subscribe(self._lose)
+        self.life.subscribe(self.known.lose)
 
     @property
     def counts(self) -> Counts:
@@ -97,16 +88,9 @@ class Recounter(Struct):
     def forget(self, _limits: Limits) -> None:
         """After a change of limits or projects: other counters, and other projects in them."""
         self._counts = None
-        self._recalled = False
-        self.ready.clear()
+        self.known.forget()
         self.lists.forget(self.counts.project_of)
         self.soon()
-
-    def _lose(self) -> None:
-        """The store began another life."""
-        self._recalled = False
-        self.ready.clear()
-        self.known.clear()
 
     def standing(self, key: str) -> Standing:
         """How far a counter is known."""
@@ -114,10 +98,10 @@ class Recounter(Struct):
         left_s = self.life.wait_s
         return Standing(
             counting=any(
-                part not in self.known and part not in self.lists.problems for part in parts
+                part not in self.known.parts and part not in self.lists.problems for part in parts
             ),
             problems=[
-                (self.lists.problems[part], part in self.known)
+                (self.lists.problems[part], part in self.known.parts)
                 for part in sorted(parts)
                 if part in self.lists.problems
             ],
@@ -132,16 +116,16 @@ class Recounter(Struct):
         await self.life.check()
         own = self.counts.own(keys, project)
         wanted = own.union(keys)
-        if self.ready.issuperset(wanted):
+        if self.known.ready.issuperset(wanted):
             return
         self.life.check_wait()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(max(time_left_s, 0)):
                 await self._make_ready(keys, own)
-        if self.ready.issuperset(wanted):
+        if self.known.ready.issuperset(wanted):
             return
         self.life.check_wait()
-        for part in sorted(own - self.known):
+        for part in sorted(own - self.known.parts):
             if problem := self.lists.problems.get(part):
                 raise refusals.uncounted(problem)
         raise refusals.store_down("What exists is still being counted.")
@@ -154,7 +138,7 @@ class Recounter(Struct):
         self.wanted.clear()
         await self.life.check()
         await self.clock.sleep(max(0, self.life.wait_s))
-        await self._recall()
+        await self.known.recall(lambda: self.counts)
         # A count that began before what this one was asked for does not do for it.
         await asyncio.gather(*(under_way.wait() for under_way in self._counting.values()))
         await self._begin(self.counts.parts.keys() - self._counting.keys())
@@ -172,21 +156,21 @@ class Recounter(Struct):
         await self.life.check()
         self.life.check_wait()
         began = self.clock.monotonic()
-        recent = await self._recent(lambda traits: traits.shares)
+        recent = await self.late.of(lambda traits: traits.shares)
         fence = await self.counters.fence()
         asked = backup_share_pb2.ListBackupMembersRequest(backup_id=backup_id)
         rows = await self.reader.rows(asked, backup_share_pb2.Member, project)
         shown = shared(recent, backup_id, {row.destination_project_id for row in rows})
         await self.life.check_still(began)
         await self.counters.recount(
-            dict.fromkeys(applied_keys, len(rows)), fence, shown, self.settle_s
+            dict.fromkeys(applied_keys, len(rows)), fence, shown, self.late.settle_s
         )
 
     async def _make_ready(self, keys: Collection[str], own: Collection[str]) -> None:
         """Counts what was never counted; of others' projects only what nobody has tried yet."""
-        await self._recall()
+        await self.known.recall(lambda: self.counts)
         counts = self.counts
-        unknown = counts.below(keys).union(own) - self.known
+        unknown = counts.below(keys).union(own) - self.known.parts
         projects = {
             counts.project_of[part]
             for part in unknown
@@ -201,34 +185,10 @@ class Recounter(Struct):
         if totals := {
             key: counts.totals[key]
             for key in keys
-            if key in counts.totals and key not in self.ready | counts.project_of.keys()
+            if key in counts.totals and key not in self.known.ready | counts.project_of.keys()
         }:
             await self.counters.recount({}, 0, (), sums=totals)
-        self._note_ready(totals)
-
-    async def _recall(self) -> None:
-        """What earlier processes, or others, have counted is known, unless the store has forgotten
-        something since. Raises StoreDown.
-        """
-        async with self._recalling:
-            if not self._recalled:
-                life, parts = self.life.number, list(self.counts.project_of)
-                found = await self.counters.usage(parts)
-                if life == self.life.number:
-                    if not self.life.forgot:
-                        self.known |= {part for part in parts if found[part].counted_at is not None}
-                    self._recalled = True
-
-    def _note_ready(self, keys: Iterable[str]) -> None:
-        tried = self.known | self.lists.problems.keys()
-        self.ready |= self.known
-        self.ready |= {
-            key
-            for key in keys
-            if key in self.counts.totals
-            and key not in self.counts.project_of
-            and tried.issuperset(self.counts.below([key]))
-        }
+        self.known.note(totals, self.counts)
 
     def _begin(self, projects: Collection[str]) -> asyncio.Task[None]:
         for project in projects:
@@ -260,7 +220,7 @@ class Recounter(Struct):
         began = self.clock.monotonic()
         lists: dict[asyncio.Task[Listing], str] = {}
         try:
-            recent = await self._recent(lambda traits: traits.resize)
+            recent = await self.late.of(lambda traits: traits.resize)
             fence = await self.counters.fence()
             failpoint.reach("after_fence")
             lists = {
@@ -302,37 +262,15 @@ class Recounter(Struct):
             if listing.knows(metric)
         }
         seen = {known for listing in listed.values() for known in listing.shown(reserved, recent)}
-        gone = await self._gone()
+        gone = await self.late.gone()
         for project, listing in listed.items():
             if not gone.isdisjoint(listing.ids):
                 self.again(project)
         failpoint.reach("after_listing")
         totals = counts.above(listed)
         await self.life.check_still(began)
-        await self.counters.recount(found, fence, seen | gone, self.settle_s, totals)
+        await self.counters.recount(found, fence, seen | gone, self.late.settle_s, totals)
         failpoint.reach("after_recount")
         if began >= self.life.count_from:
-            self.known |= found.keys()
-            self._note_ready(totals)
-
-    async def _gone(self) -> set[str]:
-        """Objects that were deleted lately: a list that does not show them is not late."""
-        known, found = self.reader.catalog.bindings, set()
-        for op in await self.operations.committed_within(self.settle_s):
-            if op.rpc in known and (gone := known[op.rpc].traits.gone) is not None:
-                found.add(gone.id_of(self.request_of(op)))
-        return found
-
-    async def _recent(
-        self, kind: Callable[[AnyTraits], Callable[[Message], Change] | None]
-    ) -> list[Recent[Change]]:
-        """The latest changes of one kind, in their order."""
-        ops, known = (
-            await self.operations.committed_within(self.settle_s),
-            self.reader.catalog.bindings,
-        )
-        return [
-            Recent(op.id, change(self.request_of(op)))
-            for op in ops
-            if op.rpc in known and (change := kind(known[op.rpc].traits))
-        ]
+            self.known.parts |= found.keys()
+            self.known.note(totals, self.counts)
