@@ -25,7 +25,12 @@ _RESULTS = Path(__file__).parent / "results"
     type=click.Choice(tuple(slices.ROWS)),
     help="One row against what it is held against, in slices that take turns, in under a minute.",
 )
-def main(*, quick: bool, only: str | None) -> None:
+@click.option(
+    "--tree",
+    type=click.Path(exists=True, file_okay=False, resolve_path=True, path_type=Path),
+    help="With --only: another working tree, with its own .venv, whose gateway it is held against.",
+)
+def main(*, quick: bool, only: str | None, tree: Path | None) -> None:
     """Measure the gateway against what a caller would otherwise do.
 
     Takes up to five minutes and two cores.
@@ -37,7 +42,7 @@ def main(*, quick: bool, only: str | None) -> None:
         )
     begun = time.monotonic()
     if only is not None:
-        for line in slices.lines(slices.carry_out(only, _progress)):
+        for line in slices.lines(slices.carry_out(only, _progress, tree=tree)):
             click.echo(line)
         return
     run = plan.carry_out(plan.QUICK if quick else plan.FULL, _progress)

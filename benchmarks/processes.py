@@ -114,12 +114,15 @@ def gateway(
     transport: str,
     sections: Mapping[str, Any] | None = None,
     core: int | None = SERVER_CORE,
+    *,
+    tree: Path | None = None,
     **more: str,
 ) -> Iterator[Server]:
     """Runs `cbr-gateway serve` as an operator would; its log, one line per call, goes to a file in
     `directory`.
 
-    `sections`: of its configuration beside the usual ones; `more`: of its environment.
+    `sections`: of its configuration beside the usual ones; `more`: of its environment. `tree`:
+    another working tree whose gateway it is, with its own `.venv`.
     """
     name = "-".join(
         (transport, *(sections or {}), (sections or {}).get("state", {}).get("kind", "plain"))
@@ -127,10 +130,11 @@ def gateway(
     config, log = directory / f"{name}.yaml", directory / f"{name}.log"
     config.write_text(yaml.safe_dump(configuration(upstream, transport) | dict(sections or {})))
     environ = {**os.environ, "BENCH_AK": "AKOFTHEBENCHMARK", "BENCH_SK": "a-secret-key", **more}
-    command = [sys.executable, "-m", "gateway", "serve", "--config", str(config)]
+    python = sys.executable if tree is None else str(tree / ".venv/bin/python")
+    command = [python, "-m", "gateway", "serve", "--config", str(config)]
     with (
         log.open("wb") as stream,
-        running(command, core, stderr=stream, env=environ) as (process, begun),
+        running(command, core, stderr=stream, env=environ, cwd=tree) as (process, begun),
     ):
         address, health = _addresses_in(log, process)
         yield Server(address, process.pid, begun, health)
@@ -164,15 +168,20 @@ def valkey(directory: Path, *options: str, core: int | None = LOAD_CORE) -> Iter
         yield f"unix://{socket}"
 
 
-def everything(directory: Path, upstream: str) -> AbstractContextManager[Server]:
+def everything(
+    directory: Path, upstream: str, tree: Path | None = None
+) -> AbstractContextManager[Server]:
     """A gateway with limits in a file and an audit log."""
     own = directory / "everything"
     own.mkdir()
-    return audited(own, upstream, limits.with_file(own))
+    return audited(own, upstream, limits.with_file(own), tree)
 
 
 def audited(
-    directory: Path, upstream: str, sections: Mapping[str, Any] | None = None
+    directory: Path,
+    upstream: str,
+    sections: Mapping[str, Any] | None = None,
+    tree: Path | None = None,
 ) -> AbstractContextManager[Server]:
     """A gateway with an audit log in files."""
     audit = {"directory": str(directory / "audit"), "key": {"env": "BENCH_AUDIT_KEY"}}
@@ -181,6 +190,7 @@ def audited(
         upstream,
         "httptools",
         {"audit": audit, **(sections or {})},
+        tree=tree,
         BENCH_AUDIT_KEY="the-key-of-the-benchmarks-audit-log",
     )
 

@@ -23,6 +23,7 @@ ECHO: Final = "echo"
 PLAIN, EVERYTHING, ENVOY = "gateway", "everything on", "envoy"
 UNCOUNTED = "without metrics"
 UNRECORDED, RECORDED = "traced, none recorded", "traced, all recorded"
+OTHER: Final = {PLAIN: "gateway of the other tree", EVERYTHING: "everything on, other tree"}
 _SETTLE_S: Final = 0.1
 _MEASURE_S: Final = 0.3
 _FOR_S: Final = 40.0
@@ -77,13 +78,15 @@ class Found:
     high: float
 
 
-def carry_out(row: str, tell: Callable[[str], None], for_s: float = _FOR_S) -> list[Found]:
-    """Measures one row of ROWS."""
-    wanted = ROWS[row]
+def carry_out(
+    row: str, tell: Callable[[str], None], for_s: float = _FOR_S, tree: Path | None = None
+) -> list[Found]:
+    """Measures one row of ROWS; with `tree`, against the gateway of another working tree."""
+    wanted = ROWS[row] if tree is None else against_other(row)
     pairs: dict[Slice, list[tuple[float, float]]] = {each: [] for each in wanted}
     with ExitStack() as stack:
         servers = _servers(
-            stack, {name for each in wanted for name in (each.subject, each.against)}
+            stack, {name for each in wanted for name in (each.subject, each.against)}, tree
         )
         caller = stack.enter_context(processes.servant("load", core=LOAD_CORE))
         turns = max(2, round(for_s / (2 * len(wanted) * (_SETTLE_S + _MEASURE_S))))
@@ -95,6 +98,15 @@ def carry_out(row: str, tell: Callable[[str], None], for_s: float = _FOR_S) -> l
                 if turn:  # The first one warms everything up.
                     pairs[each].append((floor.server_cpu_us, found.server_cpu_us))
     return [_found(each, several) for each, several in pairs.items()]
+
+
+def against_other(row: str) -> tuple[Slice, ...]:
+    """A row as it is held against another tree, than which it should cost no more."""
+    return tuple(
+        Slice(each.subject, each.case, each.case, 1.0, OTHER[each.subject])
+        for each in ROWS[row]
+        if each.subject in OTHER
+    )
 
 
 def _measured(caller: processes.Servant, server: Server, case: str) -> Sample:
@@ -109,7 +121,7 @@ def _found(of: Slice, pairs: list[tuple[float, float]]) -> Found:
     return Found(of, floor_us, server_us, low, middle, high)
 
 
-def _servers(stack: ExitStack, subjects: set[str]) -> dict[str, Server]:
+def _servers(stack: ExitStack, subjects: set[str], tree: Path | None) -> dict[str, Server]:
     directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
     stub = stack.enter_context(processes.module("stub", core=LOAD_CORE))
     servers = {ECHO: stack.enter_context(processes.module("echo", core=SERVER_CORE))}
@@ -121,6 +133,15 @@ def _servers(stack: ExitStack, subjects: set[str]) -> dict[str, Server]:
         servers[ENVOY] = stack.enter_context(envoy.transcoder(directory, stub.address))
     if EVERYTHING in subjects:
         servers[EVERYTHING] = stack.enter_context(processes.everything(directory, stub.address))
+    (other := directory / "other").mkdir()
+    if OTHER[PLAIN] in subjects:
+        servers[OTHER[PLAIN]] = stack.enter_context(
+            processes.gateway(other, stub.address, "httptools", tree=tree)
+        )
+    if OTHER[EVERYTHING] in subjects:
+        servers[OTHER[EVERYTHING]] = stack.enter_context(
+            processes.everything(other, stub.address, tree)
+        )
     if UNCOUNTED in subjects:
         (own := directory / "uncounted").mkdir()
         servers[UNCOUNTED] = stack.enter_context(

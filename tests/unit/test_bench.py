@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import sys
 import time
 from pathlib import Path
 
@@ -151,6 +152,20 @@ def test_one_row_is_measured_against_the_bare_echo():
     assert len(told) == 3
     assert all(each.ratio > 0 and each.low <= each.ratio <= each.high for each in found)
     assert len(list(slices.lines(found))) == 1 + len(slices.ROWS["list"])
+
+
+def test_a_row_can_be_held_against_another_tree(tmp_path):
+    assert [
+        (each.subject, each.against, each.floor) for each in slices.against_other("create")
+    ] == [
+        ("gateway", "gateway of the other tree", "create:8"),
+        ("everything on", "everything on, other tree", "create:8"),
+    ]
+    (tmp_path / ".venv").symlink_to(Path(sys.prefix))
+    for part in ("gateway", "generated"):
+        (tmp_path / part).symlink_to(Path(__file__).parents[2] / part)
+    with processes.gateway(tmp_path, "127.0.0.1:9", "httptools", tree=tmp_path) as server:
+        assert Path(f"/proc/{server.pid}/cwd").resolve() == tmp_path
 
 
 @pytest.mark.parametrize("way", ["httpx", "sdk"])
