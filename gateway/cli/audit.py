@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from gateway.cli.grouping import Group
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
@@ -89,7 +91,7 @@ def _filtered(command: "Callable[..., None]") -> "Callable[..., None]":
     return command
 
 
-@click.group()
+@click.group(cls=Group)
 def audit() -> None:
     """Verify, read and search audit logs."""
 

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import click
 
+from gateway.cli.grouping import Group
 from gateway.cli.options import configured, loaded, reported
 
 
-@click.group()
+@click.group(cls=Group)
 def config() -> None:
     """Show the configuration."""
 

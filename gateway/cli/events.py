@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
+from gateway.cli.grouping import Group
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
@@ -39,7 +41,7 @@ _config = click.option(
 _sink = click.option("--sink", default="", metavar="NAME", help="Only those of this sink.")
 
 
-@click.group()
+@click.group(cls=Group)
 def events() -> None:
     """Events that sinks did not take, and the form of events."""
 

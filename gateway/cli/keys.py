@@ -2,8 +2,10 @@
 
 import click
 
+from gateway.cli.grouping import Group
 
-@click.group()
+
+@click.group(cls=Group)
 def keys() -> None:
     """API keys of callers."""
 

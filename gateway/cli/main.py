@@ -14,6 +14,7 @@ from gateway.cli.check import check
 from gateway.cli.config import config
 from gateway.cli.events import events
 from gateway.cli.explain import bindings, explain
+from gateway.cli.grouping import Group
 from gateway.cli.healthcheck import healthcheck
 from gateway.cli.keys import keys
 from gateway.cli.openapi import openapi
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 _PLUGINS = "cbr_gateway.commands"
 
 
-class _Commands(click.Group):
+class _Commands(Group):
     """The built-in commands and those of other packages."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:

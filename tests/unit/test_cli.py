@@ -291,6 +291,25 @@ def test_every_rpc_and_all_its_fields_are_explained(rpc: str) -> None:
         )
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("srve", "No such command 'srve'. Did you mean 'serve'?"),
+        ("taks", "No such command 'taks'. Did you mean 'tasks'?"),
+        ("zzz", "No such command 'zzz'. There is: audit, "),
+        ("keys zzz", "No such command 'zzz'. There is: new."),
+        ("config shw", "No such command 'shw'. There is: print, schema."),
+        ("serve --log-levle info", "No such option '--log-levle'. Did you mean '--log-level'?"),
+        ("--config x serve", "It stands behind its command: `cbr-gateway serve --config`."),
+        ("--onlin check", "No such option '--onlin'."),
+    ],
+)
+def test_wrong_usage_says_what_is_meant(arguments: str, said: str) -> None:
+    result = run(*arguments.split())
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert said in result.stderr
+
+
 def test_an_unknown_rpc_is_wrong_usage_with_a_hint() -> None:
     result = run("explain", "CreateVualt")
     assert result.exit_code == 2
