@@ -31,6 +31,7 @@ _DETAILS: Final = "grpc-status-details-bin"
 """The trailer in which a google.rpc.Status travels."""
 _CALL_ID: Final = "x-request-id"
 _GONE: Final = frozenset({Code.CANCELED, Code.DEADLINE_EXCEEDED})
+_BY_HAND: Final = "without a library for the protocol, send JSON with content-type application/json"
 
 
 class HttpContext:
@@ -84,7 +85,7 @@ class HttpContext:
                 await self._left()
             else:
                 text = error.message if isinstance(error, ConnectError) else "it cannot be read"
-                self._fail(field_invalid("", text, "encoding"))
+                self._fail(field_invalid("", f"{text}; {_BY_HAND}", "encoding"))
         if error is None:
             return
         await asyncio.wait({self._call})

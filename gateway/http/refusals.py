@@ -56,7 +56,7 @@ async def refuse(send: Send, status: int, error: GatewayError, headers: Headers 
 
 def wrong_head(headers: Headers, *, connect: bool) -> str:
     """What is wrong with the headers of a call, and what to send; empty: nothing that this looks
-    at. `connect`: it is one of the Connect protocol.
+    at. `connect`: it is one of the Connect protocol, and not of gRPC-Web.
     """
     if Counter(name for name, _ in headers)[b"content-type"] > 1:
         return "The header content-type is there more than once; send one."
@@ -65,6 +65,11 @@ def wrong_head(headers: Headers, *, connect: bool) -> str:
         return (
             "The header connect-timeout-ms is a deadline in milliseconds: send a whole number of at"
             " most ten digits, such as 5000."
+        )
+    if not (connect or re.fullmatch(rb"[0-9]{1,8}[HMSmun]", known.get(b"grpc-timeout", b"0S"))):
+        return (
+            "The header grpc-timeout is a deadline: send a whole number of at most eight digits and"
+            " a unit of H, M, S, m, u, n, such as 5S."
         )
     if connect and known.get(b"connect-protocol-version", b"1") != b"1":
         return "The header connect-protocol-version must be 1; send that, or leave it out."

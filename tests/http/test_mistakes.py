@@ -53,6 +53,13 @@ MISTAKES = {
     ),
     "a change by GET": (CREATE, None, (KEY,), 405, "POST"),
     "a deadline in words": (LIST, {}, (KEY, JSON, "connect-timeout-ms: 5s"), 400, "such as 5000"),
+    "a deadline of gRPC-Web in words": (
+        LIST,
+        {},
+        (KEY, "content-type: application/grpc-web+proto", "grpc-timeout: 5x"),
+        400,
+        "such as 5S",
+    ),
     "too short a deadline": (LIST, {}, (KEY, JSON, "connect-timeout-ms: 200"), 504, "at least 400"),
 }
 

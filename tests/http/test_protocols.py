@@ -98,6 +98,7 @@ async def test_events_that_are_refused_are_an_answer_like_others(http):
     [
         (b"", "zero messages"),
         (envelope(b"{}") * 2, "multiple messages"),
+        (b"{}", "incomplete envelope"),
         (envelope(b"{}")[:-1], "promised 2 bytes"),
         (envelope(b"{}", 1), "compress"),
         (envelope(b"{}", 0x40), "envelope flags"),
@@ -108,6 +109,7 @@ async def test_envelopes_that_are_wrong_are_the_error_of_the_call(http, content,
     ((_, end),) = envelopes(answer.content)
     error = json.loads(end)["error"]
     assert says in error["message"]
+    assert "send JSON with content-type application/json" in error["message"]
     assert details(error)["ErrorInfo"]["reason"] == "FIELD_INVALID"
 
 
