@@ -34,6 +34,10 @@ CHECKS: Final[Mapping[str, str]] = {
     ),
     "pages": "all rows of a list, page by page and with a page ahead: clients/frame/lists.py",
     "vectors": "every vector of clients/vectors.json is read and written back",
+    "addresses": (
+        "every address of clients/addresses.json is taken, or refused before any call in the words"
+        " that stand there"
+    ),
     "wrong-key": "an unknown API key is UNAUTHENTICATED, with its reason",
     "wrong-ca": "a gateway whose certificate is not trusted: the error says so",
     "client-certificate": (

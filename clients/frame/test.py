@@ -47,7 +47,11 @@ def test(language: Language) -> frozenset[str]:
 
 def _run(language: Language, servers: Servers, control: Control, more: Mapping[str, str]) -> None:
     """The language's tests, then its example. Raises Failed."""
-    tested = {"CBR_TEST_CONTROL": control.url, "CBR_TEST_VECTORS": str(CLIENTS / "vectors.json")}
+    tested = {
+        "CBR_TEST_CONTROL": control.url,
+        "CBR_TEST_VECTORS": str(CLIENTS / "vectors.json"),
+        "CBR_TEST_ADDRESSES": str(CLIENTS / "addresses.json"),
+    }
     build.run(language, language.test, servers.environ() | tested | dict(more), _TEST_S)
     control.answer("/calm", {})
     shown = servers.environ()

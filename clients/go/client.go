@@ -6,6 +6,7 @@
 package cbrgateway
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/tls"
@@ -108,14 +109,15 @@ func header(option, value string) error {
 	return nil
 }
 
-// Connect makes a connection for the generated clients. Nothing is sent before the first call.
+// Connect makes a connection for the generated clients. The address is host:port, or a name that gRPC resolves, such as dns:///host:port. Nothing is sent before
+// the first call.
 func Connect(address string, options ...Option) (*grpc.ClientConn, error) {
 	s := settings{tls: &tls.Config{}}
 	for _, option := range options {
 		option(&s)
 	}
-	if s.err != nil {
-		return nil, s.err
+	if err := cmp.Or(checkAddress(address), s.err); err != nil {
+		return nil, err
 	}
 	transport := credentials.NewTLS(s.tls)
 	if s.plaintext {

@@ -586,6 +586,27 @@ func told(event *cbr.WatchTasksResponse) string {
 	return string(message.WhichOneof(message.Descriptor().Oneofs().ByName("event")).Name())
 }
 
+func TestAddresses(t *testing.T) {
+	content, err := os.ReadFile(os.Getenv("CBR_TEST_ADDRESSES"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var cases []struct{ Address, Says string }
+	if err = json.Unmarshal(content, &cases); err != nil || len(cases) == 0 {
+		t.Fatal(err)
+	}
+	for _, each := range cases {
+		connection, err := Connect(each.Address)
+		if err == nil {
+			connection.Close()
+		}
+		if told := fmt.Sprint(err); each.Says == "" != (err == nil) || err != nil && !strings.HasSuffix(told, strconv.Quote(each.Address)+" "+each.Says) {
+			t.Errorf("%q: %s, want %q", each.Address, told, each.Says)
+		}
+	}
+	passed(t, "addresses")
+}
+
 func TestVectors(t *testing.T) {
 	content, err := os.ReadFile(os.Getenv("CBR_TEST_VECTORS"))
 	if err != nil {

@@ -2,6 +2,8 @@
 program.
 """
 
+import json
+import re
 import socket
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +14,8 @@ from cbrgateway.v1.vault_pb2 import CreateVaultRequest, ListVaultsRequest, Vault
 from cbrgateway.v1.vault_pb2_grpc import VaultServiceStub
 from cbrgateway_client import CallError, Gateway
 
+from cbrctl.address import checked
+from clients.frame.languages import CLIENTS
 from testkit.identities import authority, certificate, dns
 from testkit.ports import free_port
 from tests.cbrctl.conftest import BILLING
@@ -255,8 +259,6 @@ def failure(gateway, request=None, **more):
         ("{dev}", "k", False, "plaintext=True"),
         ("{tls}", "k", True, "leave out plaintext=True"),
         ("{tls}", "k", False, "ca_file"),
-        ("http://{dev}", "k", True, "leave out http://"),
-        ("https://{tls}", "k", False, "leave out http://"),
     ],
 )
 def test_to_a_program(dev, tls, *, address, key, plaintext, said):
@@ -270,6 +272,22 @@ def test_to_a_program(dev, tls, *, address, key, plaintext, said):
     error = failure(Gateway(address.format(**known), key, plaintext=plaintext))
     assert said in error.advice
     assert error.advice in str(error)
+
+
+@pytest.mark.parametrize(
+    "case",
+    json.loads((CLIENTS / "addresses.json").read_text("utf-8")),
+    ids=lambda case: case["says"],
+)
+def test_an_address_is_taken_or_refused_by_the_client_and_at_a_terminal(case):
+    address, says = case["address"], case["says"]
+    if not says:
+        assert checked(Gateway(address).address) == address
+        return
+    with pytest.raises(ValueError, match=re.escape(f"The address {address!r} {says}") + "$"):
+        Gateway(address)
+    with pytest.raises(ValueError, match=re.escape(f"The address {address!r} ")):
+        checked(address)
 
 
 def test_a_program_is_told_every_broken_field_and_both_ids(dev, silent):

@@ -4,16 +4,14 @@
 #include <utility>
 #include <vector>
 
+#include "address.h"
 #include "caller.h"
 #include "credentials.h"
 
 namespace cbrgateway {
 namespace {
 
-void Check(const std::string& address, const Options& options) {
-  if (address.empty()) {
-    throw std::invalid_argument("address: it is empty; give host:port");
-  }
+void Check(const Options& options) {
   if (!options.api_key.empty() && options.token) {
     throw std::invalid_argument("api_key and token: give one of them");
   }
@@ -54,7 +52,8 @@ grpc::ChannelArguments Arguments() {
 }  // namespace
 
 std::shared_ptr<grpc::Channel> Connect(const std::string& address, const Options& options) {
-  Check(address, options);
+  CheckAddress(address);
+  Check(options);
   auto bearer = options.token;
   if (!options.api_key.empty()) {
     bearer = [key = options.api_key] { return key; };

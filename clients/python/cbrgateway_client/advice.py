@@ -29,12 +29,7 @@ _SEVERAL: Final = (
     "The name has several addresses, and only the last one is told here: call 127.0.0.1 in the"
     " place of localhost to learn of the other. Check host and port, and that the gateway runs."
 )
-_URL: Final = (
-    "An address is host:port: leave out http:// or https://, and say plaintext=True for a gateway"
-    " without TLS."
-)
 _BY_TEXT: Final = {
-    "errors resolving http": _URL,
     "socket closed": _CUT,
     "connection reset": _CUT,
     "ipv6:%5b::1%5d": _SEVERAL,

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import grpc
 
+from cbrgateway_client import address as addresses
 from cbrgateway_client.calls import AioStreams, AioUnary, Blocking, Metadata
 
 _MAX_RECONNECT_BACKOFF_MS: Final = 5000
@@ -27,13 +28,13 @@ class Gateway:
       yours or a new one;
     - raise CallError, where they are not futures of the blocking API.
 
-    Raises ValueError for a credential or project that cannot stand in a header, such as one with
-    the end of its line; from calls, if a function has returned it. Raises OSError from the methods
-    if a file cannot be read, ValueError for a certificate without its key.
+    Raises ValueError for what is no address, and for a credential or project that cannot stand in a
+    header, such as one with the end of its line; from calls, if a function has returned it. Raises
+    OSError from the methods if a file cannot be read, ValueError for a certificate without its key.
     """
 
     address: str
-    """`host:port`."""
+    """`host:port`, or a name that gRPC resolves, such as `dns:///host:port`."""
     credential: str | Callable[[], str] = field(default="", repr=False)
     """An API key or a token (JWT).
 
@@ -64,6 +65,7 @@ class Gateway:
     """Arguments of the channel, which count before ours."""
 
     def __post_init__(self) -> None:
+        addresses.check(self.address)
         if not callable(self.credential):
             _check("credential", self.credential)
         _check("project_id", self.project_id)

@@ -8,6 +8,7 @@ import contextlib
 import json
 import math
 import os
+import re
 import urllib.request
 from pathlib import Path
 
@@ -526,6 +527,19 @@ def facts(message):
                 "last_id": last.id,
                 "last_used_mib": last.billing.used_mib,
             }
+
+
+def test_addresses(passed):
+    cases = json.loads(Path(given("ADDRESSES")).read_text(encoding="utf-8"))
+    assert cases
+    for case in cases:
+        address, says = case["address"], case["says"]
+        if not says:
+            Gateway(address).channel().close()
+            continue
+        with pytest.raises(ValueError, match=re.escape(f"{address!r} {says}") + "$"):
+            Gateway(address)
+    passed()
 
 
 def test_vectors(passed):

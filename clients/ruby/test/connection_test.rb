@@ -1,5 +1,6 @@
 # frozen_string_literal: true
 
+require "json"
 require "tmpdir"
 
 require_relative "stage"
@@ -17,6 +18,18 @@ class ConnectionTest < Minitest::Test
     list(MUTUAL, **pair(""))
     from_files
     passed "client-certificate"
+  end
+
+  def test_addresses
+    cases = JSON.parse(File.read(ENV.fetch("CBR_TEST_ADDRESSES")))
+    refute_empty cases
+    cases.map(&:values).each do |address, says|
+      next CbrGateway.connect(address, plaintext: true).close if says.empty?
+
+      error = assert_raises(ArgumentError, address) { CbrGateway.connect(address) }
+      assert_equal "the address #{address.inspect} #{says}", error.message
+    end
+    passed "addresses"
   end
 
   def test_kinds

@@ -1,10 +1,10 @@
 use std::error::Error as StdError;
 use std::io;
 
-use rustls::{AlertDescription, CertificateError};
 use tonic::{Code, Status};
 
 use crate::error::{Kind, causes};
+use crate::tls;
 
 const DEADLINE: &str = "Give the call more time (set_timeout), and check address and port.";
 const CHANGE: &str = "It is not known whether the change was made: make it again with the same request_id, and it is made once. \
@@ -22,7 +22,7 @@ pub(crate) fn kind(status: &Status, plaintext: bool) -> Kind {
     match status.code() {
         Code::DeadlineExceeded => Kind::Deadline,
         Code::Unavailable if plaintext && causes(status).any(is_no_http2) => Kind::TlsExpected,
-        Code::Unavailable => causes(status).find_map(of_tls).unwrap_or(Kind::Unreachable),
+        Code::Unavailable => causes(status).find_map(tls::kind).unwrap_or(Kind::Unreachable),
         _ => Kind::Other,
     }
 }
@@ -46,31 +46,13 @@ pub(crate) fn advice(kind: Kind, status: &Status, reason: &str, request_id: &str
 }
 
 fn of_connection(status: &Status) -> &'static str {
-    let alert = causes(status).find_map(|cause| match cause.downcast_ref() {
-        Some(rustls::Error::AlertReceived(alert)) => Some(*alert),
-        _ => None,
-    });
-    match alert {
-        Some(AlertDescription::NoApplicationProtocol) => OTHER_PROTOCOL,
-        Some(_) => CALLER,
+    match causes(status).find_map(tls::speaks_otherwise) {
+        Some(true) => OTHER_PROTOCOL,
+        Some(false) => CALLER,
         // With TLS 1.3 the handshake of the caller is over by then.
         None if causes(status).any(is_end) => CALLER,
         None if causes(status).any(|cause| cause.to_string().contains("HTTP/2 was not negotiated")) => OTHER_PROTOCOL,
         None => "Check host and port of the address, and that the gateway runs there.",
-    }
-}
-
-fn of_tls(cause: &(dyn StdError + 'static)) -> Option<Kind> {
-    match cause.downcast_ref()? {
-        rustls::Error::InvalidCertificate(
-            CertificateError::Expired
-            | CertificateError::ExpiredContext { .. }
-            | CertificateError::NotValidYet
-            | CertificateError::NotValidYetContext { .. },
-        ) => Some(Kind::ExpiredCertificate),
-        rustls::Error::InvalidCertificate(_) => Some(Kind::Untrusted),
-        rustls::Error::InvalidMessage(_) => Some(Kind::PlaintextExpected),
-        _ => None,
     }
 }
 

@@ -1,5 +1,4 @@
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -8,8 +7,7 @@ use tonic::transport::Endpoint;
 use tower::util::BoxCloneSyncService;
 use tower::{Service, ServiceExt};
 
-use crate::error::chain;
-use crate::tls::Tls;
+use crate::tls::{Stamp, Tls};
 
 pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -22,8 +20,6 @@ pub(crate) type Adapt = Arc<dyn Fn(Endpoint) -> Endpoint + Send + Sync>;
 /// Puts a layer around the channel.
 pub(crate) type Wrap = Arc<dyn Fn(Attempts) -> Attempts + Send + Sync>;
 
-type Stamp = Option<[Option<SystemTime>; 2]>;
-
 /// The channel; and where the caller's certificate comes from files, a new one when these have changed.
 #[derive(Clone)]
 pub(crate) struct Channels(Arc<Inner>);
@@ -32,7 +28,7 @@ struct Inner {
     endpoint: Endpoint,
     tls: Option<Tls>,
     wrap: Vec<Wrap>,
-    current: Mutex<(Stamp, Attempts)>,
+    current: Mutex<(Option<Stamp>, Attempts)>,
 }
 
 impl Channels {
@@ -59,7 +55,7 @@ impl Channels {
 
 fn made(endpoint: &Endpoint, tls: Option<&Tls>, wrap: &[Wrap]) -> Result<Attempts, String> {
     let endpoint = match tls {
-        Some(tls) => endpoint.clone().tls_config(tls.config()?).map_err(|error| chain(&error))?,
+        Some(tls) => tls.around(endpoint.clone())?,
         None => endpoint.clone(),
     };
     let channel = boxed(endpoint.connect_lazy());

@@ -1,12 +1,12 @@
 use std::fmt;
 use std::future::Future;
+#[cfg(feature = "tls")]
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderValue;
-use http::uri::Authority;
 use tonic::body::Body;
 use tonic::transport::Endpoint;
 use tonic::{Code, Status};
@@ -14,8 +14,10 @@ use tower::{Layer, Service};
 
 use crate::channel::{Adapt, Attempts, BoxError, Channels, Wrap, boxed};
 use crate::error::Target;
-use crate::tls::{Pair, Tls};
-use crate::{Connection, Error};
+#[cfg(feature = "tls")]
+use crate::tls::Pair;
+use crate::tls::Tls;
+use crate::{Connection, Error, address};
 
 /// As in the other implementations of gRPC.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
@@ -65,7 +67,7 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// The gateway at `host:port`.
+    /// The gateway at `host:port`, `dns:///host:port` or `unix:/path`.
     pub fn at(address: impl Into<String>) -> Self {
         let (adapt, wrap) = (Vec::new(), Vec::new());
         Self { address: address.into(), bearer: Ok(None), project: None, tls: Tls::default(), plaintext: false, adapt, wrap }
@@ -94,12 +96,14 @@ impl Gateway {
     }
 
     /// Trusts these certificate authorities (PEM) instead of the system's. Not together with [`plaintext`](Self::plaintext).
+    #[cfg(feature = "tls")]
     pub fn authorities(mut self, pem: impl Into<Vec<u8>>) -> Self {
         self.tls.authorities = Some(pem.into());
         self
     }
 
     /// Presents this certificate (PEM), with its key, to gateways that want one.
+    #[cfg(feature = "tls")]
     pub fn certificate(mut self, certificate: impl Into<Vec<u8>>, key: impl Into<Vec<u8>>) -> Self {
         self.tls.pair = Some(Pair::Given { certificate: certificate.into(), key: key.into() });
         self
@@ -107,6 +111,7 @@ impl Gateway {
 
     /// As [`certificate`](Self::certificate), from files. When they have changed, the next call makes a new connection with what is
     /// in them then; calls and streams under way stay with theirs. While the two do not fit, the old one is kept.
+    #[cfg(feature = "tls")]
     pub fn certificate_files(mut self, certificate: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
         self.tls.pair = Some(Pair::Files { certificate: certificate.into(), key: key.into() });
         self
@@ -165,18 +170,16 @@ impl Gateway {
     }
 
     fn plain_endpoint(&self) -> Result<Endpoint, Error> {
-        let usable = self.address.parse::<Authority>().is_ok_and(|parsed| parsed.port_u16().is_some());
-        if !usable {
-            return Err(wrong(format!("the address must be host:port, and is {:?}", self.address)));
-        }
-        if self.plaintext && (self.tls.authorities.is_some() || self.tls.pair.is_some()) {
+        let target = address::checked(&self.address).map_err(wrong)?;
+        if self.plaintext && self.tls.is_given() {
             return Err(wrong(
                 "plaintext and authorities or a certificate exclude each other: without TLS nobody shows or checks one",
             ));
         }
         let scheme = if self.plaintext { "http" } else { "https" };
         let unusable = |error| wrong(format!("cannot connect to {}: {}", self.address, crate::error::chain(&error)));
-        Endpoint::from_shared(format!("{scheme}://{}", self.address)).map_err(unusable)
+        let uri = if target.starts_with("unix:") { target } else { format!("{scheme}://{target}") };
+        Endpoint::from_shared(uri).map_err(unusable)
     }
 }
 
@@ -209,7 +212,7 @@ mod tests {
     #[tokio::test]
     async fn a_key_that_cannot_be_sent_is_refused_and_not_shown() {
         for key in ["s3cret\n", "s3cret\r\n", "s3crét", "s3cret\0"] {
-            let text = refused(Gateway::at("localhost:1").api_key(key));
+            let text = refused(Gateway::at("localhost:1").plaintext().api_key(key));
             assert!(text.contains("api_key") && !text.contains("s3cr"), "{text}");
         }
     }
@@ -220,6 +223,15 @@ mod tests {
         assert!(gateway.connect().is_ok());
     }
 
+    #[cfg(not(feature = "tls"))]
+    #[tokio::test]
+    async fn without_the_feature_there_is_plain_text_only() {
+        let text = refused(Gateway::at("localhost:1"));
+        assert!(text.contains("without the feature `tls`"), "{text}");
+        assert!(Gateway::at("localhost:1").plaintext().connect().is_ok());
+    }
+
+    #[cfg(feature = "tls")]
     #[tokio::test]
     async fn authorities_are_no_use_without_tls() {
         let text = refused(Gateway::at("localhost:1").authorities("PEM").plaintext());

@@ -13,6 +13,7 @@
 //! # }
 //! ```
 
+mod address;
 mod advice;
 mod channel;
 mod connection;
@@ -25,6 +26,7 @@ mod request_id;
 mod resumption;
 mod retry;
 mod retry_when_limited;
+#[cfg_attr(not(feature = "tls"), path = "no_tls.rs")]
 mod tls;
 mod wait;
 mod watch;

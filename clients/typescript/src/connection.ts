@@ -1,4 +1,3 @@
-import { readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 
 import {
@@ -18,16 +17,15 @@ import {
 import { MethodOptions_IdempotencyLevel } from "@bufbuild/protobuf/wkt";
 import * as grpc from "@grpc/grpc-js";
 
+import { checkAddress } from "./address.js";
 import { transport, type CertificatePair } from "./certificates.js";
 import { GatewayError } from "./errors.js";
 import { checkNumber, LONGEST_WAIT_MS, newRequestId } from "./retry.js";
-
-/** How long each RPC may take and which are repeated. */
-const SERVICE_CONFIG = readFileSync(new URL("../../service_config.json", import.meta.url), "utf8");
+import { SERVICE_CONFIG } from "./service_config.js";
 
 /** How the gateway is reached, and as whom. */
 export interface ConnectOptions {
-  /** `host:port`. */
+  /** `host:port`, or a name that gRPC resolves, such as `dns:///host:port`. */
   address: string;
   /** A key that the gateway's operator has made. */
   apiKey?: string;
@@ -66,7 +64,7 @@ export type Client<S extends DescService> = {
       : never;
 };
 
-/** Nothing is sent before the first call. Throws a TypeError for an option that cannot stand in a header, and what is wrong with a certificate. */
+/** Nothing is sent before the first call. Throws a TypeError for what is no address and for an option that cannot stand in a header, and what is wrong with a certificate. */
 export function connect(options: ConnectOptions): Gateway {
   return new Gateway(options);
 }
@@ -77,6 +75,7 @@ export class Gateway {
   readonly #channel: grpc.Client;
 
   constructor(options: ConnectOptions) {
+    checkAddress(options.address);
     for (const name of ["apiKey", "project"] as const)
       if (!fitsHeader(options[name])) throw new TypeError(`the option ${name} has ${MISFIT}`);
     this.#options = options;

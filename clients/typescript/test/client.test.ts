@@ -420,6 +420,16 @@ function facts(message: Message): Record<string, unknown> {
   }
 }
 
+check("addresses", async () => {
+  const cases: { address: string; says: string }[] = JSON.parse(readFileSync(given("ADDRESSES"), "utf8"));
+  assert(cases.length > 0);
+  for (const { address, says } of cases) {
+    const made = () => connect({ address }).close();
+    if (says) assert.throws(made, new TypeError(`the address ${JSON.stringify(address)} ${says}`));
+    else made();
+  }
+});
+
 check("vectors", async () => {
   const vectors: { name: string; message: keyof typeof SCHEMAS; facts: Record<string, string>; base64: string }[] = JSON.parse(
     readFileSync(given("VECTORS"), "utf8"),

@@ -50,7 +50,8 @@ struct Options {
 
 /// Makes a channel for the generated stubs, of any style: blocking, asynchronous or with callbacks. Nothing is sent before the first call.
 ///
-/// A failed call ends with a grpc::Status as ever; Error unpacks it. Throws std::invalid_argument for options that cannot work.
+/// The address is host:port, or a name that gRPC resolves, such as dns:///host:port. A failed call ends with a grpc::Status as ever; Error unpacks it. Throws
+/// std::invalid_argument for what is no address, and for options that cannot work.
 std::shared_ptr<grpc::Channel> Connect(const std::string& address, const Options& options = {});
 
 /// How long each RPC may take and which are repeated, in JSON. Connect uses it; a channel made in another way can, too.

@@ -1,5 +1,6 @@
 # frozen_string_literal: true
 
+require_relative "address"
 require_relative "calls"
 require_relative "credentials"
 require_relative "under_way"
@@ -26,7 +27,7 @@ module CbrGateway
     MAX_IDS = 100
     private_constant :CHANNEL, :MAX_IDS
 
-    # @param address [String] `host:port`
+    # @param address [String] `host:port`, or a name that gRPC resolves, such as `dns:///host:port`
     # @param api_key [String] a key that the gateway's operator has made
     # @param token [#call] supplies a token (JWT) instead; it is asked for each call, so it should keep a token until shortly before the token expires.
     #   What it raises reaches the caller as it is
@@ -40,11 +41,11 @@ module CbrGateway
     # @param credentials [GRPC::Core::ChannelCredentials] in the place of all of these
     # @param channel_args [Hash] options of gRPC's channel; they come before ours
     # @param interceptors [Array<GRPC::ClientInterceptor>] see each call as it is sent, the first of them first
-    # @raise [ArgumentError] when the options contradict each other, hold no certificate, or cannot be sent
+    # @raise [ArgumentError] for what is no address, and when the options contradict each other, hold no certificate, or cannot be sent
     def initialize(address, api_key: nil, token: nil, project: nil, plaintext: false, channel_args: {}, interceptors: [], **tls)
       raise ArgumentError, "give api_key or token, not both" if api_key && token
 
-      @address = address
+      @address = Address.checked(address)
       @bearer = token || (api_key && sendable("api_key", api_key) && -> { api_key })
       @project = project && sendable("project", project)
       @plaintext = plaintext

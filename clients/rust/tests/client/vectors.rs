@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use cbrgateway::Gateway;
 use cbrgateway::prost_types::Timestamp;
+use cbrgateway::tonic::Code;
 use cbrgateway::v1::{CheckpointResource, ListVaultsResponse, Task};
 use prost::Message;
 use serde::Deserialize;
@@ -38,6 +40,29 @@ fn vectors() {
         assert_eq!(written, content, "{} is written back otherwise", vector.name);
     }
     passed("vectors");
+}
+
+#[derive(Deserialize)]
+struct Address {
+    address: String,
+    says: String,
+}
+
+#[tokio::test]
+async fn addresses() {
+    let text = std::fs::read_to_string(told("ADDRESSES")).expect("the frame names the file");
+    let cases: Vec<Address> = serde_json::from_str(&text).expect("the file is as we know it");
+    assert!(!cases.is_empty());
+    for Address { address, says } in cases {
+        match Gateway::at(&address).plaintext().connect() {
+            Ok(_) => assert_eq!(says, "", "{address}"),
+            Err(error) => {
+                assert_eq!(error.code, Code::InvalidArgument);
+                assert_eq!(error.message, format!("the address {address:?} {says}"));
+            }
+        }
+    }
+    passed("addresses");
 }
 
 type Facts = BTreeMap<&'static str, String>;

@@ -48,7 +48,12 @@ public final class Gateway implements AutoCloseable {
     this.certificate = certificate;
   }
 
-  /** Begins the description of a connection. */
+  /**
+   * Begins the description of a connection.
+   *
+   * @param address {@code host:port}, or a name that gRPC resolves, such as {@code dns:///host:port}
+   * @throws IllegalArgumentException for what can be no address; it says what to write
+   */
   public static Builder at(String address) {
     return new Builder(address);
   }
@@ -125,7 +130,7 @@ public final class Gateway implements AutoCloseable {
     private String project;
 
     private Builder(String address) {
-      this.address = address;
+      this.address = Address.checked(address);
     }
 
     /** Sends a key that the gateway's operator has made. */
