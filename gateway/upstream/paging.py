@@ -196,6 +196,8 @@ class _Reader:
     ) -> None:
         self._binding, self._read, self._fit, self._on_bad_row = binding, read, fit, on_bad_row
         self._rows = rows_field(binding.descriptor.output_type)
+        in_body = binding.paging == options_pb2.PAGING_OFFSET_IN_BODY
+        self._form: Callable[..., dict[str, Json]] = _texts if in_body else dict
         self.last: Any = None
 
     async def all(self) -> list[Row]:
@@ -232,7 +234,6 @@ class _Reader:
         """The answer, and how many rows were asked for in the end: of rows that are too large
         together, fewer at once; of one that is too large alone, an answer without it.
         """
-        in_body = self._binding.paging == options_pb2.PAGING_OFFSET_IN_BODY
         while True:
             limited = (
                 ask
@@ -241,31 +242,40 @@ class _Reader:
             )
             limit = int(limited["limit"]) if "limit" in limited else None
             try:
-                asked = (
-                    {name: str(value) for name, value in limited.items()}
-                    if in_body
-                    else dict(limited)
-                )
-                return await self._read(asked, on_bad_row), limit
+                return await self._read(self._form(limited), on_bad_row), limit
             except AnswerTooLarge as error:
                 if limit is None:
                     raise
                 if limit > 1:
                     self._fit.too_many(limit)
                     continue
-                if "marker" in ask:
+                if not await self._passes(ask):
                     raise _row_too_large(ask, error) from None
                 place = f"at offset {ask.get('offset', 0)}"
                 on_bad_row(UnreadableRow(0, "", "is larger than an answer may be", place))
                 return self._binding.response_type(), limit
 
+    async def _passes(self, ask: dict[str, int | str]) -> bool:
+        """Whether it is one row alone that is too large: the one behind it can be asked for."""
+        if "marker" in ask:
+            return False
+        bad: list[UnreadableRow] = []
+        try:
+            one = {"limit": 1, "offset": int(ask.get("offset", 0)) + 1}
+            after = await self._read(self._form(one), bad.append)
+        except AnswerTooLarge:
+            return False
+        return len(getattr(after, self._rows)) + len(bad) <= 1
+
+
+def _texts(ask: dict[str, int | str]) -> dict[str, Json]:
+    return {name: str(value) for name, value in ask.items()}
+
 
 def _row_too_large(ask: dict[str, int | str], error: AnswerTooLarge) -> GatewayError:
-    """Says which row it is. Without its id nobody can ask for the rows behind it."""
-    text = (
-        f"One row of the list, behind {ask['marker']}, is larger than an answer may be."
-        f" {error.message}"
-    )
+    """Says which row it is, as far as that is known."""
+    place = f"behind {ask['marker']}" if "marker" in ask else f"at offset {ask.get('offset', 0)}"
+    text = f"One row of the list, {place}, is larger than an answer may be. {error.message}"
     return GatewayError(error.reason, text, upstream=error.upstream)
 
 

@@ -314,6 +314,22 @@ def test_a_row_that_is_too_large_alone_costs_itself(binding, place):
     assert shelf.all() == rest
 
 
+def test_a_list_of_which_not_even_one_row_fits_is_no_list_of_rows_that_are_too_large():
+    """As where no limit is heeded."""
+    shelf = Shelf(ONE_OF_EACH_KIND[0], items(30), fitting=0)
+    with pytest.raises(GatewayError, match="One row of the list, at offset 0, is larger"):
+        shelf.walk(50)
+    shelf = Shelf(ONE_OF_EACH_KIND[0], items(30))
+    plain = shelf.read
+
+    async def read(ask, on_bad_row=None):
+        return await plain(ask | {"limit": 30 if "offset" in ask else 1000}, on_bad_row)
+
+    shelf.read, shelf.too_large = read, shelf.items[0]
+    with pytest.raises(GatewayError, match="One row of the list, at offset 0, is larger"):
+        shelf.walk(50)
+
+
 def test_where_markers_alone_lead_on_a_row_that_is_too_large_is_named_by_its_place():
     shelf = Shelf(ONE_OF_EACH_KIND[2], items(30), Paging(offset="ignored", count="none"))
     shelf.too_large = shelf.items[12]
