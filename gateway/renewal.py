@@ -49,19 +49,22 @@ class _Watch:
         self.renewable = renewable
         self.refused = False
         self.asked = asyncio.Event()
-        self._in_use = _content(renewable.files)
+        self._in_use, _ = _content(renewable.files)
         self._doubted = ""
 
     async def look(self) -> bool:
         """Whether other files are in use now."""
         renewable = self.renewable
-        content = await in_background(lambda: _content(renewable.files))
+        content, unreadable = await in_background(lambda: _content(renewable.files))
         if content == self._in_use:
             self._doubted, self.refused = "", False
             return False
         try:
+            if unreadable is not None:
+                # A pipe, say, would keep `read` waiting for ever.
+                raise unreadable
             use = await in_background(renewable.read)
-            if await in_background(lambda: _content(renewable.files)) != content:
+            if (await in_background(lambda: _content(renewable.files)))[0] != content:
                 return False
             use()
         except (OSError, ValueError) as error:
@@ -150,14 +153,15 @@ class Renewals:
             await self._clock.sleep(_DAY_S)
 
 
-def _content(files: tuple[Path, ...]) -> str:
-    """What they hold, or why they cannot be read."""
-    digest = hashlib.sha256()
+def _content(files: tuple[Path, ...]) -> tuple[str, OSError | None]:
+    """What they hold, or why they cannot be read, and the first error."""
+    digest, unreadable = hashlib.sha256(), None
     for file in files:
         try:
             part = read_file(file)
         except OSError as error:
             part = f"{error.errno}".encode()
+            unreadable = unreadable or error
         digest.update(len(part).to_bytes(8, "big"))
         digest.update(part)
-    return digest.hexdigest()
+    return digest.hexdigest(), unreadable

@@ -169,6 +169,31 @@ async def test_a_file_that_is_gone_or_a_certificate_that_has_expired_is_not_take
     assert await site.answers()
 
 
+@pytest.mark.parametrize(
+    ("put", "told"),
+    [
+        (os.mkfifo, "is not a regular file"),
+        (Path.mkdir, "is not a regular file"),
+        (lambda path: path.symlink_to(path), "symbolic links"),
+        (lambda path: path.symlink_to("/dev/zero"), "is not a regular file"),
+        (lambda path: path.write_bytes(bytes(5 << 20)), "more than 4 MiB"),
+    ],
+    ids=["a pipe", "a directory", "a loop", "a device", "a large file"],
+)
+async def test_what_is_no_file_of_that_kind_is_told_and_not_waited_for(site, put, told):
+    key, kept, odd = (site.folder / name for name in ("server.key", "kept", "odd"))
+    key.rename(kept)
+    put(key)
+    await until(lambda: site.refusals)
+    assert told in site.refusals[0]
+    assert await site.answers()
+    key.rename(odd)
+    kept.rename(key)
+    site.renew(certificate(site.server_authority, dns("localhost")))
+    await until(lambda: site.told(TAKEN))
+    assert not site.app.renewals.refused["server.tls"]
+
+
 async def test_other_authorities_of_clients_count_for_new_connections(site):
     before = site.client_authority
     site.client_authority = authority("other clients")
