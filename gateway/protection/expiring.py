@@ -8,12 +8,14 @@ from gateway.protection.standing import Standing, is_good, seconds
 def expiring(
     standing: Standing, until: float, *, last_only: bool
 ) -> list[protection_pb2.ExpiringBackup]:
-    """Good ones that end up to a time, in seconds since 1970."""
+    """Good ones, and those whose state is not known, that end up to a time, in seconds since
+    1970.
+    """
     last = {backups[-1].id for backups in standing.backups.values()}
     return [
         _row(standing, backup, last=backup.id in last)
         for backup in standing.view.rows("backups")
-        if is_good(backup)
+        if (is_good(backup) or backup.status == backup_pb2.BACKUP_STATUS_OTHER)
         and backup.HasField("expire_time")
         and seconds(backup.expire_time) <= until
         and (backup.id in last or not last_only)

@@ -21,13 +21,11 @@ from msgspec import Struct, field
 from gateway.protection.fleet import View
 from gateway.protection.lists import KINDS, TYPE_OF, USUAL
 
-_NOT_GOOD: Final = frozenset(
+_GOOD: Final = frozenset(
     {
-        backup_pb2.BACKUP_STATUS_ERROR,
-        backup_pb2.BACKUP_STATUS_PROTECTING,
-        backup_pb2.BACKUP_STATUS_WAITING_PROTECT,
-        backup_pb2.BACKUP_STATUS_DELETING,
-        backup_pb2.BACKUP_STATUS_WAITING_DELETE,
+        backup_pb2.BACKUP_STATUS_AVAILABLE,
+        backup_pb2.BACKUP_STATUS_RESTORING,
+        backup_pb2.BACKUP_STATUS_WAITING_RESTORE,
     }
 )
 FAILED: Final = frozenset({task_pb2.TASK_STATUS_FAILED, task_pb2.TASK_STATUS_TIMED_OUT})
@@ -41,8 +39,8 @@ def seconds(moment: Any) -> float:  # noqa: ANN401 - a Timestamp
 
 
 def is_good(backup: backup_pb2.Backup) -> bool:
-    """Whether it could be restored."""
-    return backup.status not in _NOT_GOOD
+    """Whether it could be restored. A state that is not known proves nothing."""
+    return backup.status in _GOOD
 
 
 def done_at(backup: backup_pb2.Backup) -> float:

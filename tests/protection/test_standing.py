@@ -13,6 +13,12 @@ WENT_WRONG = {
     "LAST_BACKUP_SKIPPED": task_pb2.TASK_STATUS_SKIPPED,
 }
 
+GOOD = {
+    word.removeprefix("BACKUP_STATUS_"): word.removeprefix("BACKUP_STATUS_")
+    in {"AVAILABLE", "RESTORING", "WAITING_RESTORE"}
+    for word in backup_pb2.BackupStatus.keys()  # noqa: SIM118 - no mapping
+}
+
 
 def task(number, status, ended):
     return task_pb2.Task(
@@ -24,16 +30,16 @@ def task(number, status, ended):
     )
 
 
-def words_of(*tasks):
+def words_of(*tasks, status=backup_pb2.BACKUP_STATUS_ERROR):
     lists = {
         "servers": [protectability_pb2.Protectable(id="server-1")],
         "vaults": [types_pb2.Vault(id="vault-1", resources=[{"id": "server-1"}])],
         "policies": [],
         "backups": [
             backup_pb2.Backup(
-                id="error-1",
+                id="backup-1",
                 resource_id="server-1",
-                status=backup_pb2.BACKUP_STATUS_ERROR,
+                status=status,
                 create_time={"seconds": NOW - 5000},
             )
         ],
@@ -61,3 +67,9 @@ def test_a_backup_that_succeeded_before_does_not_count():
     good = task(1, task_pb2.TASK_STATUS_SUCCEEDED, NOW - 4000)
     wrong = task(2, task_pb2.TASK_STATUS_FAILED, NOW - 3000)
     assert "LAST_BACKUP_FAILED" in words_of(good, wrong)
+
+
+@pytest.mark.parametrize(("word", "good"), GOOD.items())
+def test_only_a_backup_that_is_known_to_be_complete_is_a_good_one(word, good):
+    status = backup_pb2.BackupStatus.Value(f"BACKUP_STATUS_{word}")
+    assert ("BACKUP_TOO_OLD" not in words_of(status=status)) is good
