@@ -17,7 +17,7 @@ from gateway.app import App
 from gateway.audit.lock import Unusable
 from gateway.config import Config, Layers, validated
 from gateway.process import serve
-from gateway.rpc.server import AddressInUse
+from gateway.rpc.port import AddressInUse
 from gateway.signals import Signals
 from gateway.tenants import key_hash
 

@@ -11,12 +11,11 @@ from gateway.audit.lock import Running, Unusable
 from gateway.audit.trying import try_log
 from gateway.background import in_background
 from gateway.config import Config
-from gateway.rpc.server import AddressInUse
+from gateway.rpc.port import AddressInUse, held_port
 from gateway.state import StoreDown, StoreHeld, try_store
 from gateway.workers.child import NotStarted
 from gateway.workers.parent import own_folder
 from gateway.workers.part import audit_of
-from gateway.workers.port import held_port
 from gateway.workers.store_owner import bound, socket_in
 
 

@@ -18,7 +18,7 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 import structlog
 
 from gateway.admin.places import Places
-from gateway.rpc.server import AddressInUse
+from gateway.rpc.port import AddressInUse
 
 _SILENCE_S: Final = 5.0
 _AT_ONCE: Final = 16
@@ -80,7 +80,7 @@ class AdminServer:
         try:
             self._server = _Server(host.strip("[]"), int(port))
         except OSError as error:
-            raise AddressInUse(address) from error
+            raise AddressInUse(address, error) from error
         self._server.set_app(_routed(routes, self._server.places))
         self.address = f"{host}:{self._server.server_port}"
         self._thread = threading.Thread(

@@ -31,7 +31,7 @@ def serve(signals: "Signals | None", /, config_file: Path | None, **flags: objec
 
         from gateway.audit.lock import Unusable
         from gateway.config import masking
-        from gateway.rpc.server import AddressInUse
+        from gateway.rpc.port import AddressInUse
         from gateway.state import StoreDown
         from gateway.workers.child import NotStarted
 

@@ -23,7 +23,7 @@ from gateway.http.refusals import content, malformed, refuse
 from gateway.http.server_certificate import HttpCertificate
 from gateway.http.settings import HttpSettings
 from gateway.rpc.identity import CERTIFICATE
-from gateway.rpc.server import AddressInUse
+from gateway.rpc.port import AddressInUse
 from gateway.rpc.settings import ServerSettings
 
 _BACKLOG: Final = 256
@@ -167,5 +167,5 @@ def _bound(address: str, *, shared: bool) -> socket.socket:
         listening.bind((host.strip("[]"), int(port)))
     except OSError as error:
         listening.close()
-        raise AddressInUse(address) from error
+        raise AddressInUse(address, error) from error
     return listening

@@ -6,7 +6,6 @@ server would refuse its probes, too.
 """
 
 import asyncio
-import errno
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, Protocol
@@ -18,6 +17,7 @@ from msgspec import Struct
 from gateway.rpc.core_calls import CoreCalls
 from gateway.rpc.health import Health
 from gateway.rpc.in_flight import InFlight
+from gateway.rpc.port import AddressInUse, refused
 from gateway.rpc.reflection import add_reflection
 from gateway.rpc.server_certificate import Certificate, ServerCertificate
 from gateway.rpc.settings import ServerSettings
@@ -48,23 +48,6 @@ _LAST_WORDS_S: Final = 0.5
 """What the calls in flight get at the end of the grace to be answered by us; gRPC would cut them
 without a word.
 """
-
-
-class AddressInUse(Exception):  # noqa: N818 - says what is the case
-    """A listening address is taken or not ours."""
-
-    def __init__(self, address: str) -> None:
-        super().__init__(
-            f"cannot listen on {address}: the port is taken, or the address is not one of this"
-            " machine. Choose another one or stop the other process"
-        )
-        self.address = address
-
-    @property
-    def taken(self) -> bool:
-        """Whether another process has the port, as far as the system says why."""
-        cause = self.__cause__
-        return isinstance(cause, OSError) and cause.errno == errno.EADDRINUSE
 
 
 class Bounds(Struct, frozen=True):
@@ -267,9 +250,10 @@ def _bind(server: Any, address: str, certificate: ServerCertificate | None) -> s
             else server.add_secure_port(address, certificate.credentials)
         )
     except RuntimeError as error:
-        raise AddressInUse(address) from error
+        # Its text is for the library's own log.
+        raise AddressInUse(address, refused(address)) from error
     if not port:
-        raise AddressInUse(address)
+        raise AddressInUse(address, refused(address))
     return f"{address.rpartition(':')[0]}:{port}"
 
 

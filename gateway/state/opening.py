@@ -1,6 +1,8 @@
 """Opens the store that the settings name."""
 
 import contextlib
+import errno
+import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
@@ -100,7 +102,7 @@ def _create(path: Path) -> None:
     """
     with _told(path):
         path.touch(mode=0o600)
-        require_regular(path)
+        _require_usable(path)
 
 
 def _found(path: Path) -> bool:
@@ -108,10 +110,19 @@ def _found(path: Path) -> bool:
     with _told(path):
         found = path.exists()
         if found:
-            require_regular(path)
+            _require_usable(path)
         else:
             require_writable(path.parent)
     return found
+
+
+def _require_usable(path: Path) -> None:
+    """Raises OSError. Without opening it, which would end the locks that this process has on it."""
+    require_regular(path)
+    if not os.access(path, os.R_OK | os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    # SQLite makes others beside it.
+    require_writable(path.parent)
 
 
 @contextlib.contextmanager

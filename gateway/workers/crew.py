@@ -99,8 +99,10 @@ class Crew:
             async with asyncio.TaskGroup() as group:
                 for each in self.places:
                     group.create_task(each.run())
-        except* NotStarted as failed:
-            raise failed.exceptions[0] from None
+        except BaseExceptionGroup as failed:
+            if (told := failed.subgroup(NotStarted)) is None:
+                raise
+            raise told.exceptions[0] from None
 
     def configure(self, read: Read) -> None:
         """Has all work by it, also those that begin later."""

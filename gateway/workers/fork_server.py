@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from gateway.frames import Frames
-from gateway.workers.child import Child, Ended, Keeper, end_of
+from gateway.workers.child import Child, Ended, Keeper, NotStarted, end_of
 from gateway.workers.fork_request import Request, Told
 
 _LOOK_S: Final = 0.05
@@ -78,8 +78,12 @@ class ForkServer:
     async def _once(self) -> Ended:
         self._answered = False
         mine, theirs = socket.socketpair()
-        with theirs:
-            process = await _started(theirs, self._modules)
+        try:
+            with theirs:
+                process = await _started(theirs, self._modules)
+        except NotStarted as problem:
+            mine.close()
+            return Ended(str(problem), str(problem))
         link = Frames(lambda _link, frame: self._hear(frame))
         # The loop's own socket sends no descriptors.
         self._socket = mine.dup()
@@ -128,15 +132,24 @@ class ForkServer:
 
 
 async def _started(theirs: socket.socket, modules: Sequence[str]) -> asyncio.subprocess.Process:
-    """It has a group of its own: what the keys of a terminal send goes to the parent alone."""
+    """It has a group of its own: what the keys of a terminal send goes to the parent alone.
+
+    Raises NotStarted.
+    """
     paths = os.pathsep.join(path for path in sys.path if path)
-    return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-P", "-m", "gateway.workers", str(theirs.fileno()), *modules),
-        stdin=asyncio.subprocess.DEVNULL,
-        pass_fds=(theirs.fileno(),),
-        env=os.environ | {"PYTHONPATH": paths},
-        process_group=0,
-    )
+    try:
+        return await asyncio.create_subprocess_exec(
+            *(sys.executable, "-P", "-m", "gateway.workers", str(theirs.fileno()), *modules),
+            stdin=asyncio.subprocess.DEVNULL,
+            pass_fds=(theirs.fileno(),),
+            env=os.environ | {"PYTHONPATH": paths},
+            process_group=0,
+        )
+    except OSError as error:
+        raise NotStarted(
+            f"server.workers needs {sys.executable} for its processes, which cannot be started:"
+            f" {error.strerror}"
+        ) from error
 
 
 async def _watched(child: Child) -> None:

@@ -22,6 +22,7 @@ from gateway.metrics.merged import Metric
 from gateway.metrics.workers import Merged, WorkersParts
 from gateway.process import warn
 from gateway.rpc.health import Health
+from gateway.rpc.port import held_port
 from gateway.rpc.server import HealthServer
 from gateway.secret import Secret
 from gateway.signals import Signals
@@ -31,7 +32,6 @@ from gateway.workers.child import NotStarted
 from gateway.workers.crew import Crew
 from gateway.workers.fork_server import ForkServer
 from gateway.workers.part import Part, modules_of
-from gateway.workers.port import held_port
 from gateway.workers.reading import Reading
 from gateway.workers.store_owner import StoreOwner
 

@@ -16,7 +16,7 @@ from gateway.loops import loop_factory
 from gateway.metrics.merged import Metric
 from gateway.process import Wishes, serve
 from gateway.reload import Read
-from gateway.rpc.server import AddressInUse
+from gateway.rpc.port import AddressInUse
 from gateway.signals import Signals
 from gateway.state import StoreDown
 from gateway.state.owner_address import OwnerAddress

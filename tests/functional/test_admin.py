@@ -14,7 +14,7 @@ import pytest
 from gateway.admin.http import AdminServer, answer
 from gateway.admin.probes import Probes
 from gateway.app import open_app
-from gateway.rpc.server import AddressInUse
+from gateway.rpc.port import AddressInUse
 from gateway.state import StoreDown
 from tests.harness import config_for, running_gateway
 

@@ -2,11 +2,16 @@
 
 import asyncio
 import os
+import re
 import shutil
 import sqlite3
 import stat
+import subprocess
+import sys
+import tempfile
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
@@ -64,6 +69,48 @@ async def test_a_file_that_cannot_be_used_is_told(tmp_path, content):
     with pytest.raises(StoreDown, match=r"state\.db cannot be used as a store"):
         async with open_store(StoreSettings(path=path), SystemClock()):
             pass
+
+
+UNPRIVILEGED = """
+import asyncio, os, sys
+from pathlib import Path
+from gateway.clock import SystemClock
+from gateway.state import StoreDown, StoreSettings, open_store
+from gateway.state.opening import try_store
+
+async def opened(settings):
+    async with open_store(settings, SystemClock()):
+        print("open")
+
+if os.getuid() == 0:
+    os.setuid(65534)
+settings = StoreSettings(path=Path(sys.argv[1]))
+for use in (try_store, opened):
+    try:
+        asyncio.run(use(settings))
+    except StoreDown as down:
+        print(down)
+"""
+
+
+@pytest.mark.parametrize(("file", "folder"), [(0o444, 0o777), (0o666, 0o555)])
+def test_a_file_that_this_user_may_not_change_is_told_with_what_to_do(file, folder):
+    """Also where it is the folder, in which SQLite makes others beside it."""
+    with tempfile.TemporaryDirectory() as name:
+        path = Path(name) / "state.db"
+        path.touch()
+        path.chmod(file)
+        path.parent.chmod(folder)
+        told = subprocess.run(
+            [sys.executable, "-c", UNPRIVILEGED, str(path)],
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+    assert len(told.stdout.splitlines()) == 2
+    for line in told.stdout.splitlines():
+        assert re.search("not permitted|denied", line)
+        assert line.endswith("Give state.path a file that this user may write to")
 
 
 @pytest.mark.parametrize("pipe", [True, False])

@@ -413,9 +413,8 @@ def test_serve_serves_until_it_is_told_to_end_and_holds_its_port() -> None:
                 _, report = second.communicate(timeout=60)
             assert second.returncode == 1
             assert (
-                report == f"Error: cannot listen on {serving['address']}: the port is taken, or the"
-                " address is not one of this machine. Choose another one or stop the other"
-                " process\n"
+                report == f"Error: cannot listen on {serving['address']}: the port is taken. Choose"
+                " another one or stop the other process\n"
             )
         finally:
             gateway.send_signal(signal.SIGTERM)
