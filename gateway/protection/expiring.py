@@ -1,8 +1,14 @@
 """Which backups CBR will delete soon. Pure."""
 
+from typing import Final
+
 from cbrgateway.v1 import backup_pb2, protection_pb2
 
 from gateway.protection.standing import Standing, is_good, seconds
+
+_NOT_KNOWN: Final = frozenset(
+    {backup_pb2.BACKUP_STATUS_UNSPECIFIED, backup_pb2.BACKUP_STATUS_OTHER}
+)
 
 
 def expiring(
@@ -15,7 +21,7 @@ def expiring(
     return [
         _row(standing, backup, last=backup.id in last)
         for backup in standing.view.rows("backups")
-        if (is_good(backup) or backup.status == backup_pb2.BACKUP_STATUS_OTHER)
+        if (is_good(backup) or backup.status in _NOT_KNOWN)
         and backup.HasField("expire_time")
         and seconds(backup.expire_time) <= until
         and (backup.id in last or not last_only)

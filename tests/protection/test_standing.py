@@ -3,6 +3,7 @@
 import pytest
 from cbrgateway.v1 import backup_pb2, protectability_pb2, protection_pb2, task_pb2, types_pb2
 
+from gateway.protection.expiring import expiring
 from gateway.protection.fleet import ProjectRef, View
 from gateway.protection.standing import Standing
 from gateway.protection.unprotected import unprotected
@@ -73,3 +74,16 @@ def test_a_backup_that_succeeded_before_does_not_count():
 def test_only_a_backup_that_is_known_to_be_complete_is_a_good_one(word, good):
     status = backup_pb2.BackupStatus.Value(f"BACKUP_STATUS_{word}")
     assert ("BACKUP_TOO_OLD" not in words_of(status=status)) is good
+
+
+@pytest.mark.parametrize("word", backup_pb2.BackupStatus.keys())
+def test_backups_that_expire_are_told_unless_they_are_known_to_be_none(word):
+    backup = backup_pb2.Backup(
+        id="backup-1",
+        status=backup_pb2.BackupStatus.Value(word),
+        expire_time={"seconds": NOW + 60},
+    )
+    standing = Standing(View(ProjectRef("project", "project", "region"), {"backups": [backup]}))
+    told = bool(expiring(standing, NOW + 3600, last_only=False))
+    short = word.removeprefix("BACKUP_STATUS_")
+    assert told is (GOOD[short] or short in {"UNSPECIFIED", "OTHER"})
