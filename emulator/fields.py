@@ -238,7 +238,11 @@ def q_need(inner: QueryCheck) -> QueryCheck:
     return check
 
 
-PAGING: dict[str, QueryCheck] = {"limit": q_integer(1, 1000), "offset": q_integer(0)}
+PAGING: dict[str, QueryCheck] = {
+    "limit": q_integer(1, 1000),
+    "offset": q_integer(0),
+    "marker": q_text,
+}
 
 
 def parse_query(rules: Mapping[str, QueryCheck], given: Mapping[str, list[str]]) -> JsonObject:

@@ -12,7 +12,7 @@ from emulator.errors import invalid, service_error
 from emulator.fields import JsonObject
 
 Offset = Literal["rows", "pages", "pages_from_0", "ignored"]
-Marker = Literal["honoured", "ignored"]
+Marker = Literal["honoured", "everywhere", "ignored"]
 MissingMarker = Literal["empty", "bad_request", "not_found", "start"]
 Order = Literal["newest_first", "oldest_first"]
 Count = Literal["total", "page", "less", "more", "none"]
@@ -25,6 +25,7 @@ class Paging:
     offset: Offset = "rows"
     """What `offset` counts: rows; pages, from 1 (0 is the first one, too) or from 0; or nothing."""
     marker: Marker = "honoured"
+    """Whether `marker` leads on: in the lists that take it, in all, or in none."""
     missing_marker: MissingMarker = "empty"
     """What a marker that is not in the list gives."""
     cap: int = 1000
@@ -90,7 +91,7 @@ class Paging:
 
 _WISHES = fields.record(
     offset=fields.word("rows", "pages", "pages_from_0", "ignored"),
-    marker=fields.word("honoured", "ignored"),
+    marker=fields.word("honoured", "everywhere", "ignored"),
     missing_marker=fields.word("empty", "bad_request", "not_found", "start"),
     cap=fields.integer(1, 1000),
     short=fields.boolean,

@@ -151,15 +151,17 @@ def _walk(node: _Node, method: str, segments: list[str], depth: int) -> Route | 
     return None
 
 
-def page(call: Call, items: list[Any]) -> tuple[list[Any], JsonObject]:
+def page(call: Call, items: list[Any], *, marker: bool = False) -> tuple[list[Any], JsonObject]:
     """Cut one page out of `items` (anything with an id); return it and the `count`, `limit`,
     `offset` of the reply.
 
-    `marker` is the id of the last item of the page before. `count` is the number of items that
-    match the filter, on all pages; it may be left out (emulator/paging.py).
+    `marker`: whether the list takes the id of the last item of the page before. `count` is the
+    number of items that match the filter, on all pages; it may be left out (emulator/paging.py).
     """
     limit, offset = call.query.get("limit", 1000), call.query.get("offset", 0)
-    shown, count = call.world.paging.cut(items, limit, offset, call.query.get("marker"))
+    rules = call.world.paging
+    before = call.query.get("marker") if marker or rules.marker == "everywhere" else None
+    shown, count = rules.cut(items, limit, offset, before)
     return list(shown), ({} if count is None else {"count": count}) | {
         "limit": limit,
         "offset": offset,

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from emulator.paging import Paging
 from emulator.server import running_emulator
 from emulator.settings import ACCESS_KEY, IAM_DOMAIN, IAM_PASSWORD, IAM_USER, SECRET_KEY
 from emulator.transitions import Mode, Pace
@@ -128,7 +129,9 @@ async def test_the_client_of_open_telekom_cloud_works():
         HERE / "otc" / "requirements.lock",
     )
     await asyncio.to_thread(done, *install)
-    async with running_emulator(pace=Pace(Mode.IMMEDIATE)) as running:
+    async with running_emulator(
+        pace=Pace(Mode.IMMEDIATE), paging=Paging(marker="everywhere")
+    ) as running:
         server = next(
             each.id
             for each in running.state.world.protectables.values()

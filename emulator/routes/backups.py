@@ -80,7 +80,7 @@ def list_backups(call: Call) -> object:
         call.world.tasks.read(*(backup.id for backup in candidates))
     found = _select(call, candidates)
     found.reverse()
-    shown, totals = page(call, in_order(found, call.query.get("sort"), SORT_KEYS))
+    shown, totals = page(call, in_order(found, call.query.get("sort"), SORT_KEYS), marker=True)
     records = call.query.get("show_replication", False)
     return {
         "backups": [
@@ -227,7 +227,6 @@ RESTORE_BODY = fields.record(
 )
 LIST_QUERY = {
     **PAGING,
-    "marker": q_text,
     "sort": q_text,
     "checkpoint_id": q_text,
     "dec": q_boolean,

@@ -44,7 +44,9 @@ def list_protectable(call: Call) -> object:
             and ("server_id" not in query or item.id in inside)
         )
 
-    shown, totals = page(call, [item for item in call.world.protectables.values() if matches(item)])
+    shown, totals = page(
+        call, [item for item in call.world.protectables.values() if matches(item)], marker=True
+    )
     return {
         "instances": [protectable_view(call.world, item) for item in shown],
         **only_count(totals),
@@ -105,7 +107,6 @@ CHECK_BODY = fields.record(
 )
 LIST_QUERY = {
     **PAGING,
-    "marker": q_text,
     "name": q_text,
     "status": q_text,
     "id": q_text,

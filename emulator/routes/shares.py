@@ -94,7 +94,7 @@ def show_members(call: Call) -> object:
         for member in _shares(call)
         if all(getattr(member, name) == value for name, value in wanted.items())
     ]
-    shown, totals = page(call, in_order(found, call.query.get("sort"), SORT_KEYS))
+    shown, totals = page(call, in_order(found, call.query.get("sort"), SORT_KEYS), marker=True)
     return {"members": [member_view(member) for member in shown], **only_count(totals)}
 
 
@@ -148,7 +148,6 @@ LIST_QUERY = {
     "image_id": q_text,
     "status": q_word("pending", "accepted", "rejected"),
     "vault_id": q_text,
-    "marker": q_text,
     "sort": q_text,
 }
 MEMBERS = "/v3/{project_id}/backups/{backup_id}/members"

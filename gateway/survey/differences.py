@@ -81,7 +81,11 @@ def differences(descriptor: Descriptor, value: Json, path: str = "") -> Iterator
         yield Difference(path, Kind.UNEXPECTED_TYPE, json_type(value), "object")
         return
     fields = {
-        wire.json_key(fd): fd for fd in descriptor.fields if fd.name not in wire.GATEWAY_FIELDS
+        key: fd
+        for fd in descriptor.fields
+        if fd.name not in wire.GATEWAY_FIELDS
+        for key in (wire.former_key(fd), wire.json_key(fd))
+        if key
     }
     if any(wire.form(fd) == options_pb2.WIRE_FORM_WHOLE_BODY for fd in fields.values()):
         return

@@ -60,5 +60,8 @@ assert [each.operation_type for each in tasks] == ["backup"]
 assert cbr.get_task(tasks[0].id).status == "success"
 cbr.delete_backup(backup)
 cbr.dissociate_resources(vault, [server])
+second = cbr.create_vault(name="second", billing=billing, resources=[])
+assert [each.id for each in cbr.vaults(limit=1)] == [second.id, vault.id]
+cbr.delete_vault(second)
 cbr.delete_vault(vault)
 assert list(cbr.vaults()) == []

@@ -52,6 +52,14 @@ async def test_a_marker_leads_on_unless_it_is_ignored(http, payments, ids, rules
     ]
 
 
+async def test_a_marker_leads_on_in_every_list_only_where_that_is_set(http, payments):
+    made = [(await payments.vault(name=f"v-{number}"))["id"] for number in range(3)]
+    query = f"/vaults?limit=1&marker={made[2]}"
+    assert [row["id"] for row in (await payments.ok("GET", query))["vaults"]] == [made[2]]
+    await control(http, "POST", "/paging", {"marker": "everywhere"})
+    assert [row["id"] for row in (await payments.ok("GET", query))["vaults"]] == [made[1]]
+
+
 @pytest.mark.parametrize(
     ("missing", "status", "rows"),
     [("empty", 200, 0), ("start", 200, 2), ("bad_request", 400, 0), ("not_found", 404, 0)],
