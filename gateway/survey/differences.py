@@ -84,8 +84,7 @@ def differences(descriptor: Descriptor, value: Json, path: str = "") -> Iterator
         key: fd
         for fd in descriptor.fields
         if fd.name not in wire.GATEWAY_FIELDS
-        for key in (wire.former_key(fd), wire.json_key(fd))
-        if key
+        for key in wire.read_keys(fd)
     }
     if any(wire.form(fd) == options_pb2.WIRE_FORM_WHOLE_BODY for fd in fields.values()):
         return

@@ -81,9 +81,10 @@ class Sanitiser:
         """The JSON of an answer. `descriptor`: what it is declared to be; None for an error."""
         fields = (
             {
-                wire.json_key(fd): fd
+                key: fd
                 for fd in descriptor.fields
                 if fd.name not in wire.GATEWAY_FIELDS
+                for key in wire.read_keys(fd)
             }
             if descriptor is not None
             else {}
@@ -149,7 +150,7 @@ class Sanitiser:
                 return self._object(
                     value,
                     (
-                        {wire.json_key(each): each for each in inside.fields}
+                        {key: each for each in inside.fields for key in wire.read_keys(each)}
                         if inside is not None
                         else {}
                     ),
@@ -181,7 +182,7 @@ def _keys(descriptor: Descriptor) -> frozenset[str]:
         if message.full_name in seen:
             continue
         seen.add(message.full_name)
-        found |= {wire.json_key(fd) for fd in message.fields}
+        found |= {key for fd in message.fields for key in wire.read_keys(fd)}
         planned = [fd.message_type for fd in message.fields if codec.is_planned(fd)]
         left += [inside for inside in planned if inside is not None]
     return frozenset(found)

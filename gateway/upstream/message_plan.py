@@ -97,9 +97,7 @@ class MessagePlan:
         for fd in self._fields:
             if not wire.is_null(fd):
                 reader = self._codecs.reader(fd, wire.raw_sibling(self._descriptor, fd))
-                found |= dict.fromkeys(
-                    filter(None, (wire.former_key(fd), wire.json_key(fd))), reader
-                )
+                found |= dict.fromkeys(wire.read_keys(fd), reader)
         return found
 
     @cached_property

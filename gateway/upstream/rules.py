@@ -218,7 +218,7 @@ def _field_problems(message: Descriptor) -> Iterator[str]:
             continue
         if problem := wire.kind_problem(fd):
             yield f"field {message.name}.{fd.name}: {problem}"
-        for key in filter(None, (wire.json_key(fd), wire.former_key(fd))):
+        for key in wire.read_keys(fd):
             twin = seen.setdefault(key, fd)
             if twin is not fd and (
                 fd.containing_oneof is None or fd.containing_oneof is not twin.containing_oneof

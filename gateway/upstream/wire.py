@@ -53,9 +53,10 @@ def json_key(descriptor: FieldDescriptor) -> str:
     return descriptor.GetOptions().Extensions[options_pb2.json] or descriptor.name
 
 
-def former_key(descriptor: FieldDescriptor) -> str:
-    """The field's key in older answers, or empty."""
-    return str(descriptor.GetOptions().Extensions[options_pb2.former_json])
+def read_keys(descriptor: FieldDescriptor) -> tuple[str, ...]:
+    """The field's keys in answers: that of older ones, where there is one, and its own."""
+    former = str(descriptor.GetOptions().Extensions[options_pb2.former_json])
+    return (former, json_key(descriptor)) if former else (json_key(descriptor),)
 
 
 @cache
