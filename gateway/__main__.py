@@ -3,6 +3,7 @@
 import gc
 import sys
 
+from gateway import standard_descriptors
 from gateway.signals import Signals
 
 
@@ -12,6 +13,7 @@ def run() -> None:
     What serves hears signals first of all, since loading the rest takes a while.
     """
     signals = Signals()
+    standard_descriptors.hold()
     if sys.argv[1:2] in (["serve"], ["dev"]):
         # What is loaded stays: to look through it for garbage meanwhile would cost a tenth of the
         # start. `serve` turns this on again.

@@ -254,7 +254,7 @@ class StdoutSink(Struct):
     """Every process is a writer of its own, with one chain from its start to its end."""
 
     keys: Keys
-    descriptor: int = field(default_factory=sys.stdout.fileno)
+    descriptor: int = 1
     writer: str = field(default_factory=lambda: uuid.uuid4().hex)
     head: Head = field(default_factory=Head)
     _anchored: int = 0

@@ -13,10 +13,12 @@ import time
 from pathlib import Path
 
 import grpc
+import pytest
 import yaml
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from emulator.server import running_emulator
+from testkit.ports import free_port
 from tests.functional.calls import Caller, Failure
 from tests.functional.serving import ROOT, Gateway, configuration
 from tests.harness import World, running_gateway
@@ -82,6 +84,42 @@ def test_a_start_that_fails_ends_although_nobody_reads_why(tmp_path: Path) -> No
     )
     os.close(reading)
     os.close(writing)
+
+
+def places(pid: int, numbers: tuple[int, ...]) -> set[str]:
+    """What stands at these numbers of descriptors."""
+    return {str(Path(f"/proc/{pid}/fd/{number}").readlink()) for number in numbers}
+
+
+@pytest.mark.parametrize("closed", [(0,), (1,), (2,), (0, 1, 2)], ids=str)
+async def test_numbers_of_what_is_closed_are_no_files_of_ours(
+    tmp_path: Path, closed: tuple[int, ...]
+) -> None:
+    port = free_port()
+    config = configuration()
+    config["server"]["listen"] = f"127.0.0.1:{port}"
+    file = tmp_path / "gateway.yaml"
+    file.write_text(yaml.safe_dump(config))
+    closing = " ".join(f"{number}>&-" for number in closed)
+    process = await asyncio.create_subprocess_exec(
+        *("sh", "-c", f'exec "$@" {closing}', "sh"),
+        *(sys.executable, "-m", "gateway", "serve", "--config", str(file)),
+        env=os.environ
+        | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "generated" / "python")])}
+        | {"AK": "a" * 20, "SK": "s" * 40},
+        stderr=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.DEVNULL,
+    )
+    try:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            await asyncio.wait_for(channel.channel_ready(), 60)
+            found = await asyncio.to_thread(places, process.pid, closed)
+            assert found == {os.devnull}
+        process.send_signal(signal.SIGTERM)
+        assert await asyncio.wait_for(process.wait(), 60) == 0
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
 
 
 def told(address: str, found: "queue.SimpleQueue[int]") -> None:
