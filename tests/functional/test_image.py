@@ -19,7 +19,15 @@ from testkit.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
-ENVIRON = {"ACME_ACCESS_KEY": "access", "ACME_SECRET_KEY": "secret", "GLOBEX_PASSWORD": "password"}
+ENVIRON = {
+    "ACME_ACCESS_KEY": "access",
+    "ACME_SECRET_KEY": "secret",
+    "GLOBEX_PASSWORD": "password",
+    # The usual ports may be another gateway's.
+    "CBR_GATEWAY_SERVER__LISTEN": "127.0.0.1:0",
+    "CBR_GATEWAY_SERVER__HEALTH_LISTEN": "127.0.0.1:0",
+    "CBR_GATEWAY_ADMIN__LISTEN": "127.0.0.1:0",
+}
 
 
 def copied() -> list[str]:
@@ -124,14 +132,13 @@ def test_the_image_needs_nothing_that_is_for_development(image: Path) -> None:
 
 
 def test_the_image_serves(image: Path, tmp_path: Path) -> None:
-    config = tmp_path / "gateway.yaml"
-    text = (ROOT / "config" / "example.yaml").read_text()
     health = f"127.0.0.1:{free_port()}"
-    config.write_text(
-        text.replace("0.0.0.0:50051", "127.0.0.1:0").replace("127.0.0.1:50052", health)
-    )
+    config = ROOT / "config" / "example.yaml"
     command = [str(image / "cbr-gateway"), "serve", "--config", str(config)]
-    environ = ENVIRON | {"CBR_GATEWAY_ADMIN__LISTEN": f"127.0.0.1:{free_port()}"}
+    environ = ENVIRON | {
+        "CBR_GATEWAY_ADMIN__LISTEN": f"127.0.0.1:{free_port()}",
+        "CBR_GATEWAY_SERVER__HEALTH_LISTEN": health,
+    }
     with subprocess.Popen(command, cwd=tmp_path, env=environ, stderr=subprocess.PIPE) as serving:
         assert serving.stderr is not None
         try:
