@@ -31,10 +31,10 @@ _KINDS: Final = {
     FieldDescriptor.CPPTYPE_BOOL: "true or false",
     FieldDescriptor.CPPTYPE_DOUBLE: "a number",
     FieldDescriptor.CPPTYPE_FLOAT: "a number",
-    FieldDescriptor.CPPTYPE_INT32: "a whole number",
-    FieldDescriptor.CPPTYPE_INT64: "a whole number",
-    FieldDescriptor.CPPTYPE_UINT32: "a whole number from 0",
-    FieldDescriptor.CPPTYPE_UINT64: "a whole number from 0",
+    FieldDescriptor.CPPTYPE_INT32: "a whole number from -2147483648 to 2147483647",
+    FieldDescriptor.CPPTYPE_INT64: "a whole number of at most 64 bits",
+    FieldDescriptor.CPPTYPE_UINT32: "a whole number from 0 to 4294967295",
+    FieldDescriptor.CPPTYPE_UINT64: "a whole number from 0, of at most 64 bits",
 }
 
 

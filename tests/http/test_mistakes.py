@@ -52,6 +52,13 @@ MISTAKES = {
         "POST /cbrgateway.v1.<Service>/<RPC>",
     ),
     "a change by GET": (CREATE, None, (KEY,), 405, "POST"),
+    "a number that is too large": (
+        LIST,
+        {"page_size": 2**31},
+        (KEY, JSON),
+        400,
+        "page_size: must be a whole number from -2147483648 to 2147483647",
+    ),
     "a deadline in words": (LIST, {}, (KEY, JSON, "connect-timeout-ms: 5s"), 400, "such as 5000"),
     "a deadline of gRPC-Web in words": (
         LIST,
