@@ -1,6 +1,7 @@
 """From an RPC and plain data to the message of its request."""
 
 import importlib
+import re
 from typing import Any, Final, NamedTuple
 
 from google.protobuf import descriptor_pb2, json_format
@@ -10,6 +11,8 @@ from google.protobuf.message_factory import GetMessageClass
 from cbrctl.transport import Data
 
 PACKAGE: Final = "cbrgateway.v1"
+_PLACE: Final = re.compile(r"Failed to parse (\w+) field: ")
+"""How protobuf tells the way to a field, a step at a time."""
 _NO_SIDE_EFFECTS: Final = descriptor_pb2.MethodOptions.NO_SIDE_EFFECTS
 
 
@@ -33,7 +36,10 @@ def prepared(rpc: str, request: Data) -> Prepared:
     try:
         json_format.ParseDict(dict(request), message)
     except json_format.ParseError as error:
-        raise ValueError(f"The request cannot be sent: {error}") from error
+        place = ".".join(_PLACE.findall(str(error)))
+        text = _PLACE.sub("", str(error)).rstrip(".")
+        told = f"{place}: {text}" if place else text
+        raise ValueError(f"The request cannot be sent: {told}") from error
     return Prepared(
         module,
         message,

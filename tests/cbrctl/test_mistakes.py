@@ -141,6 +141,11 @@ AT_A_TERMINAL = {
         "vault.billing.size_gib (--size-gib): must be",
         "vault.threshold_percent (--threshold-percent): must be",
     ),
+    "a number that is too large": case(
+        (*CREATE, *BILLING[:-2], "--size-gib", "99999999999"),
+        2,
+        "The request cannot be sent: vault.billing.size_gib: Value out of range: 99999999999",
+    ),
     "unknown field in pairs": case(
         (*CREATE, *BILLING, "--tags", "name=a"), 2, "vault.tags[0].name: ", "no such field", "key"
     ),
