@@ -7,18 +7,12 @@ that is there twice with different values.
 """
 
 import codecs
+import json
 import re
 from typing import Final
 
 MAX_BYTES: Final = 65_536
 """Of a longer body only the beginning is looked at."""
-_MARKS: Final = (
-    (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
-    (b"{\0", "utf-16-le"),
-    (b"\0{", "utf-16-be"),
-)
 _GUESSES: Final = ("utf-8", "gb18030")
 """Tried in this order. Every byte is Latin-1, and codes are ASCII in all of them."""
 _WRAPPER: Final = re.compile(r'\{\s*"(\w+)"\s*:\s*(?=\{)')
@@ -45,8 +39,8 @@ def members(body: bytes) -> dict[str, object]:
 
 def _text(body: bytes) -> str:
     """The body as text, whose last character may be cut."""
-    marked = [name for mark, name in _MARKS if body.startswith(mark)]
-    for name in marked or _GUESSES:
+    detected = json.detect_encoding(body)
+    for name in _GUESSES if detected == "utf-8" else (detected,):
         try:
             return codecs.getincrementaldecoder(name)().decode(body)
         except UnicodeDecodeError:
