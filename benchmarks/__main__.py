@@ -12,6 +12,8 @@ from benchmarks import plan, report, slices, streams
 from benchmarks.goals import verdicts
 
 _RESULTS = Path(__file__).parent / "results"
+_TREES = ("get", "list", "create")
+"""Rows that can be held against another tree."""
 
 
 @click.command()
@@ -40,6 +42,11 @@ def main(*, quick: bool, only: str | None, tree: Path | None) -> None:
             "the CPU time of other processes is read from /proc: run this on Linux, in a container"
             " for example"
         )
+    if tree is not None:
+        if only not in _TREES:
+            raise click.UsageError(f"--tree needs --only with one of {', '.join(_TREES)}")
+        if not (tree / ".venv/bin/python").exists():
+            raise click.UsageError(f"{tree} has no .venv: run `make lint` there, which makes one")
     begun = time.monotonic()
     if only is not None:
         for line in slices.lines(slices.carry_out(only, _progress, tree=tree)):

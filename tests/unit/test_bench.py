@@ -8,8 +8,10 @@ import time
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from benchmarks import goals, load, payloads, plan, processes, report, slices, streams, workers
+from benchmarks.__main__ import main
 from benchmarks.load import Case, Reading, Sample, cpu_s_of, measure, sample
 from benchmarks.plan import Run, middle
 from benchmarks.streams import Level, Overload, Streams
@@ -166,6 +168,20 @@ def test_a_row_can_be_held_against_another_tree(tmp_path):
         (tmp_path / part).symlink_to(Path(__file__).parents[2] / part)
     with processes.gateway(tmp_path, "127.0.0.1:9", "httptools", tree=tmp_path) as server:
         assert Path(f"/proc/{server.pid}/cwd").resolve() == tmp_path
+
+
+@pytest.mark.parametrize(
+    ("options", "wrong"),
+    [
+        ([], "--tree needs --only with one of get, list, create"),
+        (["--only", "tracing"], "--tree needs --only with one of get, list, create"),
+        (["--only", "get"], "has no .venv"),
+    ],
+)
+def test_a_tree_that_cannot_be_measured_is_refused_at_once(tmp_path, options, wrong):
+    ended = CliRunner().invoke(main, [*options, "--tree", str(tmp_path)])
+    assert ended.exit_code == 2
+    assert wrong in " ".join(ended.output.split())
 
 
 @pytest.mark.parametrize("way", ["httpx", "sdk"])
