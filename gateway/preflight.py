@@ -57,14 +57,12 @@ def _ports(config: Config) -> Iterator[Refusal]:
 
 
 def _workers(config: Config) -> Iterator[Refusal]:
-    """What only a parent of workers needs."""
-    if config.server.workers == 1:
+    """What only a parent of workers needs, for the owner of their store."""
+    if config.server.workers == 1 or config.state.kind == "valkey":
         return
     with contextlib.ExitStack() as stack:
         try:
-            folder = own_folder(stack)
-            if config.state.kind == "sqlite":
-                stack.enter_context(bound(socket_in(folder)))
+            stack.enter_context(bound(socket_in(own_folder(stack))))
         except NotStarted as problem:
             yield Refusal(str(problem))
 

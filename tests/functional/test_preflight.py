@@ -222,6 +222,16 @@ def test_workers_need_a_folder_of_their_own(tmp_path, folder, monkeypatch):
     assert "TMPDIR" in refused[1]
 
 
+def test_workers_on_a_valkey_need_no_folder(tmp_path, monkeypatch):
+    """Such as in a pod with a read-only root file system."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "nowhere"))
+    (tmp_path / "url").write_text("redis://127.0.0.1:1")
+    (tmp_path / "url").chmod(0o600)
+    state = {"kind": "valkey", "url": {"file": str(tmp_path / "url")}}
+    file = configuration(tmp_path, state=state, **WORKERS)
+    assert told("check", file)[0] == 0
+
+
 @contextlib.contextmanager
 def port_taken(folder, section, key):
     with socket.socket() as taken:
