@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gateway.cli.options import configured, usable_now
+from gateway.cli.options import configured, usable_now, within
 
 if TYPE_CHECKING:
     from gateway.config import Config, Layers
@@ -39,14 +39,7 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="With --online: write how answers differ from the description.",
 )
-@click.option(
-    "--timeout",
-    "within_s",
-    type=click.FloatRange(1, 3600),
-    default=60.0,
-    show_default=True,
-    help="Seconds for all answers of --online.",
-)
+@within(60.0, "all answers of --online")
 def check(
     config_file: Path | None,
     start: bool,  # noqa: FBT001 - a flag of the command line

@@ -2,6 +2,8 @@
 
 import click
 
+from gateway.cli.options import Seconds
+
 
 @click.command()
 @click.option(
@@ -14,6 +16,7 @@ import click
 @click.option(
     "--timeout",
     "timeout_s",
+    type=Seconds(0, 3600, min_open=True),
     default=2.0,
     show_default=True,
     metavar="SECONDS",

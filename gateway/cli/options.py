@@ -2,6 +2,7 @@
 mistakes are reported.
 """
 
+import math
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +15,28 @@ if TYPE_CHECKING:
     from gateway.config import Config, Layers
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+class Seconds(click.FloatRange):
+    """click takes what is no number for one in any range."""
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:  # noqa: ANN401 - as click has it
+        found = super().convert(value, param, ctx)
+        if math.isnan(found):
+            self.fail(f"{value!r} is not a number of seconds", param, ctx)
+        return found
+
+
+def within(default_s: float, what: str) -> Callable[[_Command], _Command]:
+    """How long a command may take for `what`."""
+    return click.option(
+        "--timeout",
+        "within_s",
+        type=Seconds(1, 3600),
+        default=default_s,
+        show_default=True,
+        help=f"Seconds for {what}.",
+    )
 
 
 def configured(command: _Command) -> _Command:

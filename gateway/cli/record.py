@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from gateway.cli.check import surveyed
-from gateway.cli.options import configured, reported, usable_now
+from gateway.cli.options import configured, reported, usable_now, within
 
 
 @click.command()
@@ -18,14 +18,7 @@ from gateway.cli.options import configured, reported, usable_now
     metavar="DIR",
     help="A folder that is empty or not there yet.",
 )
-@click.option(
-    "--timeout",
-    "within_s",
-    type=click.FloatRange(1, 3600),
-    default=120.0,
-    show_default=True,
-    help="Seconds for all answers.",
-)
+@within(120.0, "all answers")
 def record(config_file: Path | None, folder: Path, within_s: float, **flags: object) -> None:
     """Record what CBR answers to reads, as sanitised files for tests. Changes nothing."""
     from gateway.survey.fixtures import empty, fixtures, write

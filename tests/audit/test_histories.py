@@ -172,7 +172,7 @@ def live(folder, system, rnd, durable):
             log.close()
 
 
-@pytest.mark.timeout(300 + HISTORIES)
+@pytest.mark.timeout(300 + 5 * HISTORIES)
 def test_whatever_fails_and_whenever_a_process_dies_the_log_is_good_and_whole(tmp_path, system):
     calls, rnd = system
     first = random.randrange(1 << 32)

@@ -28,7 +28,7 @@ SENT = re.compile(r'(?:sendto|sendmsg|write|writev)\(\d+<.*"POST /v3')
 async def test_the_intent_is_synced_before_the_change_is_sent(tmp_path):
     trace = tmp_path / "trace"
     async with running_emulator(pace=Pace(Mode.IMMEDIATE)) as cloud:
-        process = Process(tmp_path, cloud, audit=audit_section(tmp_path))
+        process = Process(tmp_path, cloud, audit=audit_section(tmp_path, timeout_s=10))
         async with process.running() as world:
             stub = world.stub(VaultServiceStub)
             await outcome(world, stub.CreateVault, new_vault(0))

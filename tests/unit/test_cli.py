@@ -346,6 +346,17 @@ def test_healthcheck_tells_by_its_exit_code(
     assert (draining.exit_code, draining.stdout) == (1, f"{address}: NOT_SERVING\n")
 
 
+@pytest.mark.parametrize(
+    "words",
+    [("check", "--online"), ("record", "--out", "nowhere"), ("healthcheck",)],
+    ids=lambda words: words[0],
+)
+def test_a_time_that_is_no_number_is_refused(words: tuple[str, ...]) -> None:
+    result = run(*words, "--timeout", "nan")
+    assert result.exit_code == 2
+    assert "'nan' is not a number of seconds" in result.output
+
+
 def test_healthcheck_of_nothing_fails_soon() -> None:
     result = run("healthcheck", "--address", "127.0.0.1:1", "--timeout", "0.5")
     assert result.exit_code == 1
