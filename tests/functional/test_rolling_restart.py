@@ -14,7 +14,6 @@ import grpc
 import pytest
 from cbrgateway.v1 import policy_pb2, policy_pb2_grpc, vault_pb2, vault_pb2_grpc
 from cbrgateway_client import Gateway
-from cbrgateway_client import gateway as client
 
 from emulator.server import running_emulator
 from gateway.app import App, open_app
@@ -101,11 +100,9 @@ async def replicas(tmp_path: Path) -> AsyncIterator[list[Replica]]:
 
 def channel_to(members: list[Replica], policy: str) -> grpc.aio.Channel:
     """As the shipped client makes it, but with this policy."""
-    plain = Gateway("", "key-of-payments", plaintext=True)
-    around = (client.AioUnary(plain._metadata, plaintext=True), client.AioStreams(plain._metadata))
-    options = [*client._options(), ("grpc.lb_policy_name", policy)]
     target = "ipv4:" + ",".join(each.address for each in members)
-    return grpc.aio.insecure_channel(target, options, interceptors=around)
+    options = [("grpc.lb_policy_name", policy)]
+    return Gateway(target, "key-of-payments", plaintext=True, options=options).aio_channel()
 
 
 @pytest.mark.timeout(1800 if SOAK else 300)
