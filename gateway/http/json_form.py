@@ -116,8 +116,8 @@ def _no_number(_word: str) -> NoReturn:
 
 def _misread(fields: dict[str, Any], kind: Any) -> Iterator[bool]:  # noqa: ANN401 - descriptors have two types
     """Whether protobuf takes what it should not, for each field of a message: a field that is there
-    by both of its names, and for an enum none of its values: of `true`, 1.5 and "1" it makes a
-    number.
+    by both of its names, for an enum none of its values (of `true`, 1.5 and "1" it makes a number),
+    and for a message what is no object (of `[]` and "" it makes an empty one).
     """
     seen: set[str] = set()
     for name, value in fields.items():
@@ -126,13 +126,15 @@ def _misread(fields: dict[str, Any], kind: Any) -> Iterator[bool]:  # noqa: ANN4
         yield fd.name in seen
         seen.add(fd.name)
         inner = fd.message_type
-        rows = value if isinstance(value, list) else [value]
+        rows = value if fd.is_repeated and isinstance(value, list) else [value]
         if fd.enum_type is not None:
             yield any(not _is_value(row, fd) for row in rows)
         elif inner is not None and not inner.full_name.startswith(_OF_PROTOBUF):
             for row in rows:
                 if isinstance(row, dict):
                     yield from _misread(row, inner)
+                else:
+                    yield value is not None
 
 
 def _is_value(value: object, fd: FieldDescriptor) -> bool:

@@ -11,7 +11,9 @@ from cbrgateway.v1 import vault_pb2, vault_pb2_grpc
 from google.protobuf import json_format
 from google.rpc import error_details_pb2
 
-from tests.functional.calls import until
+from gateway.errors import GatewayError
+from gateway.http.json_form import from_json
+from tests.functional.calls import CATALOG, until
 from tests.harness import World
 from tests.http.conftest import PAGE, details
 
@@ -300,3 +302,34 @@ async def test_pages_of_listed_origins_may_call_and_no_others(http):
         headers={"origin": PAGE, "authorization": ""},
     )
     assert refused.headers["access-control-allow-origin"] == PAGE
+
+
+def objects(kind, path=()):
+    """The fields that hold one message of ours, by their way from the request."""
+    for fd in kind.fields:
+        inner = fd.message_type
+        if inner is not None and inner.full_name.startswith("cbrgateway.") and len(path) < 4:
+            if not fd.is_repeated:
+                yield (*path, fd)
+            yield from objects(inner, (*path, fd))
+
+
+def nested(path, value):
+    for fd in reversed(path):
+        value = {fd.json_name: [value] if fd.is_repeated else value}
+    return value
+
+
+@pytest.mark.parametrize("wrong", [[], "", 0, False], ids=repr)
+def test_nothing_but_an_object_is_taken_for_one(wrong):
+    """protobuf makes an empty message of whatever it can look through and find empty."""
+    tried = 0
+    for binding in CATALOG.bindings.values():
+        for path in objects(binding.request_type.DESCRIPTOR):
+            with pytest.raises(GatewayError) as refused:
+                from_json(json.dumps(nested(path, wrong)).encode(), binding.request_type)
+            named = {each.subject.rpartition(".")[2] for each in refused.value.violations}
+            assert named == {path[-1].name}
+            assert "must be an object" in refused.value.message
+            tried += 1
+    assert tried > 100
