@@ -122,7 +122,7 @@ async def test_a_token_revoked_before_it_was_ever_accepted(world, payments):
     revoke(world)
     under_way = [asyncio.create_task(payments(LIST)) for _ in range(20)]
     for number in range(4):
-        await until(lambda number=number: logins(world) == 2 + number)
+        await until(lambda number=number: logins(world) >= 2 + number)
         tokens.clear()
     assert not [
         answer for answer in await asyncio.gather(*under_way) if isinstance(answer, Failure)
