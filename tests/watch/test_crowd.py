@@ -73,13 +73,14 @@ async def stage(tmp_path):
 
 
 def polls(cloud, since):
-    """When those polls arrived that came since then: each lists tasks once, since they fit on a
-    page.
+    """The polls that arrived since then: each lists tasks once, since they fit on a page. Metrics
+    list those that have succeeded, a minute after the start.
     """
-    return sorted(
-        entry.arrived_at
+    return sum(
+        entry.operation == "ListOpLogs"
+        and entry.arrived_at >= since
+        and "status=" not in entry.target
         for entry in cloud.state.truth.entries()
-        if entry.operation == "ListOpLogs" and entry.arrived_at >= since
     )
 
 
@@ -116,11 +117,14 @@ async def test_the_cloud_does_not_feel_how_many_watch(stage):
     assert len(delays_s) == WATCHERS // CROWDS * CROWDS
     p50_s, p99_s = delays_s[len(delays_s) // 2], delays_s[len(delays_s) * 99 // 100]
     report(
-        f"{WATCHERS} watchers, {TASKS} tasks, {MEMBERS} gateways: {len(found)} polls in"
-        f" {lasted_s:.1f} s, allowed {allowed:.1f}"
+        f"{WATCHERS} watchers, {TASKS} tasks, {MEMBERS} gateways: {found} polls in {lasted_s:.1f}"
+        f" s, allowed {allowed:.1f}"
     )
     report(f"terminal delay p50 {p50_s:.2f} s, p99 {p99_s:.2f} s, interval {INTERVAL_S} s")
-    assert len(found) <= allowed
+    assert found <= allowed
+    if SOAK:
+        # On a machine that does nothing else: each of the streams has its share of a processor.
+        assert p99_s <= INTERVAL_S + 0.25
 
 
 async def test_who_never_reads_costs_little_and_disturbs_nobody(tmp_path):
