@@ -3,6 +3,7 @@ bytes.
 """
 
 import asyncio
+import socket
 import struct
 from collections.abc import Callable
 from typing import Final, cast
@@ -29,6 +30,10 @@ class Frames(asyncio.Protocol):
         self._out: list[bytes] = []
         self._transport: asyncio.Transport | None = None
         self.lost = asyncio.Event()
+
+    async def open(self, connected: socket.socket) -> None:
+        """Uses a socket of which the other process has the other end."""
+        await asyncio.get_running_loop().create_unix_connection(lambda: self, sock=connected)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
@@ -59,7 +64,7 @@ class Frames(asyncio.Protocol):
             return
         if not self._out:
             asyncio.get_running_loop().call_soon(self._flush)
-        self._out += (_LENGTH.pack(len(frame)), frame)
+        self._out.append(framed(frame))
 
     def close(self) -> None:
         """After what was sent."""

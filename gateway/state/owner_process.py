@@ -42,9 +42,7 @@ async def own(order: Order, listener: int, parent_link: int) -> None:
         path=Path(order.path), timeout_s=order.timeout_s, replay_ttl_s=order.replay_ttl_s
     )
     parent = Frames(lambda _link, _frame: None)
-    await asyncio.get_running_loop().create_unix_connection(
-        lambda: parent, sock=socket.socket(fileno=parent_link)
-    )
+    await parent.open(socket.socket(fileno=parent_link))
     try:
         async with open_shared(settings, SystemClock(), follows=order.follows) as store:
             owner = Owner(store)

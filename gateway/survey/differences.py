@@ -80,12 +80,7 @@ def differences(descriptor: Descriptor, value: Json, path: str = "") -> Iterator
     if type(value) is not dict:
         yield Difference(path, Kind.UNEXPECTED_TYPE, json_type(value), "object")
         return
-    fields = {
-        key: fd
-        for fd in descriptor.fields
-        if fd.name not in wire.GATEWAY_FIELDS
-        for key in wire.read_keys(fd)
-    }
+    fields = wire.fields_by_key(descriptor)
     if any(wire.form(fd) == options_pb2.WIRE_FORM_WHOLE_BODY for fd in fields.values()):
         return
     for key, item in value.items():

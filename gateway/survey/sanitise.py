@@ -79,16 +79,7 @@ class Sanitiser:
 
     def answer(self, value: Json, descriptor: Descriptor | None) -> Json:
         """The JSON of an answer. `descriptor`: what it is declared to be; None for an error."""
-        fields = (
-            {
-                key: fd
-                for fd in descriptor.fields
-                if fd.name not in wire.GATEWAY_FIELDS
-                for key in wire.read_keys(fd)
-            }
-            if descriptor is not None
-            else {}
-        )
+        fields = wire.fields_by_key(descriptor) if descriptor is not None else {}
         whole = any(wire.form(fd) == options_pb2.WIRE_FORM_WHOLE_BODY for fd in fields.values())
         self._known = _FREE_KEYS | (_keys(descriptor) if descriptor is not None else frozenset())
         return (

@@ -59,6 +59,16 @@ def read_keys(descriptor: FieldDescriptor) -> tuple[str, ...]:
     return (former, json_key(descriptor)) if former else (json_key(descriptor),)
 
 
+def fields_by_key(descriptor: Descriptor) -> dict[str, FieldDescriptor]:
+    """The fields that answers of CBR fill, by each key that they are read from."""
+    return {
+        key: fd
+        for fd in descriptor.fields
+        if fd.name not in GATEWAY_FIELDS
+        for key in read_keys(fd)
+    }
+
+
 @cache
 def form(descriptor: FieldDescriptor) -> int:
     """The field's WireForm."""

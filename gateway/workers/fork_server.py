@@ -87,7 +87,7 @@ class ForkServer:
         link = Frames(lambda _link, frame: self._hear(frame))
         # The loop's own socket sends no descriptors.
         self._socket = mine.dup()
-        await asyncio.get_running_loop().create_unix_connection(lambda: link, sock=mine)
+        await link.open(mine)
         self._there.set()
         try:
             await process.wait()

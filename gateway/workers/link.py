@@ -50,8 +50,7 @@ class Link:
         self.lost = self._frames.lost
 
     async def open(self, mine: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
-        await loop.create_unix_connection(lambda: self._frames, sock=mine)
+        await self._frames.open(mine)
 
     async def ask(self, name: str, *given: object) -> Any:  # noqa: ANN401 - each question has its own
         """Raises Gone."""

@@ -80,7 +80,7 @@ class StoreOwner:
         except NotForked as problem:
             return Ended(str(problem), str(problem))
         self._parent = link = Frames(lambda _link, frame: self._hear(frame))
-        await asyncio.get_running_loop().create_unix_connection(lambda: link, sock=mine)
+        await link.open(mine)
         try:
             await process.wait()
             # What it said last has come by then.
