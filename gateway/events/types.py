@@ -109,7 +109,19 @@ class RefusedData(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True)
     unlisted: int = 0
 
 
-class DoubtfulData(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+class _ChangeData(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """Which change it is, and whose."""
+
+    outcome: str
+    call: str
+    operation: str
+    tenant: str
+    principal: str
+    project: str
+    request_id: str = ""
+
+
+class DoubtfulData(_ChangeData, frozen=True, kw_only=True):
     """A change of which nobody knows whether CBR carried it out.
 
     `call`: the id in the trailer x-request-id; QuotaService/ListReservations shows it under the
@@ -117,27 +129,15 @@ class DoubtfulData(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True
     """
 
     outcome: Literal["unknown"]
-    call: str
-    operation: str
-    tenant: str
-    principal: str
-    project: str
-    request_id: str = ""
 
 
-class SettledData(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+class SettledData(_ChangeData, frozen=True, kw_only=True):
     """What became of a change of which nobody knew whether CBR carried it out.
 
     `call`: the id in the trailer x-request-id; that of its event of the doubt, too.
     """
 
     outcome: Literal["carried_out", "not_carried_out"]
-    call: str
-    operation: str
-    tenant: str
-    principal: str
-    project: str
-    request_id: str = ""
 
 
 class LimitData(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
