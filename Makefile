@@ -178,8 +178,15 @@ clean: ## Remove everything that was made: the environment and all caches
 	rm -rf $(VENV) .cache dist .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
+# What a target needs is made by a make of its own, one at a time, whoever asks: two that set up one .venv would break it. Who has waited looks anew.
+ifndef ALONE
+.PHONY: FORCE
+$(STAMPS)/%: FORCE
+	@python=$(or $(wildcard $(BIN)/python),$(PYTHON)); if [ -z "$$python" ]; then \
+		echo 'Python 3.11 or newer is needed and was not found. Install it, or name it: make PYTHON=/path/to/python3' >&2; exit 1; fi; \
+	$$python scripts/alone.py $(MAKE) --no-print-directory --silent ALONE=yes $@
+else
 $(BIN)/python:
-	@if [ -z "$(PYTHON)" ]; then echo 'Python 3.11 or newer is needed and was not found. Install it, or name it: make PYTHON=/path/to/python3' >&2; exit 1; fi
 	@$(PYTHON) -m venv $(VENV)
 
 # pip looks for nothing on the network when the very versions are there.
@@ -223,3 +230,4 @@ $(STAMPS)/dev: requirements-dev.lock $(STAMPS)/run
 	@echo 'Installing the development tools into $(VENV): this takes a minute or two, once'
 	@$(PIP) --require-hashes -r requirements-dev.lock
 	@touch $@
+endif
