@@ -67,13 +67,13 @@ async def open_audit(
         stack.push_async_callback(asyncio.to_thread, anchors.close)
         if settings.directory is None:
             writer, intents = _writer(settings, StdoutSink(keys), anchors), list[OpenIntent]()
+            writer.start()
+            stack.push_async_callback(writer.aclose)
             exporter = None
         else:
             known = await _known(settings, settings.directory, keys, kept)
             files = _Files(settings, settings.directory, keys, known, clocks, renew)
             writer, intents, exporter = await files.opened(stack, anchors)
-        writer.start()
-        stack.push_async_callback(writer.aclose)
         audit = Audit(
             writer,
             Redactor(keys.redaction),
@@ -147,7 +147,9 @@ class _Files(Struct, frozen=True):
     async def opened(
         self, stack: contextlib.AsyncExitStack, anchors: Anchors
     ) -> tuple[Writer, list[OpenIntent], Exporter | None]:
-        """A writer, the changes that earlier processes left open, and who sends a copy.
+        """A writer that has begun, the changes that earlier processes left open, and who sends a
+        copy. They end in the opposite order: retention has its removals recorded, and what is
+        recorded is sent.
 
         Raises Unusable.
         """
@@ -164,10 +166,13 @@ class _Files(Struct, frozen=True):
         exporter = self._exporter(sink)
         retention = RetentionWorker(self._retention(writer, exporter))
         sink.on_closed = retention.closed
-        for thread in (retention, exporter):
-            if thread is not None:
-                thread.start()
-                stack.push_async_callback(asyncio.to_thread, thread.close)
+        if exporter is not None:
+            exporter.start()
+            stack.push_async_callback(asyncio.to_thread, exporter.close)
+        writer.start()
+        stack.push_async_callback(writer.aclose)
+        retention.start()
+        stack.push_async_callback(asyncio.to_thread, retention.close)
         return writer, [*found.open, *others], exporter
 
     def _sink(self, found: Position, lock: Lock) -> FileSink:

@@ -30,7 +30,10 @@ _BATCH: Final = 512
 _RETRY_S: Final = 0.25
 _LINGER_S: Final = 0.02
 """How long records that nobody waits for may gather before they are written together."""
-_CLOSE_S: Final = 3.0
+_LAST_S: Final = 2.0
+"""For how long the last records are tried again."""
+_CLOSE_S: Final = 10.0
+"""What a disk that others keep busy may take for them."""
 _FAILED: Final = "the audit log failed inside"
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
@@ -148,12 +151,12 @@ class Writer:
         while True:
             batch, closing = self._next()
             if batch or self._owed or self._lost or self._down:
-                self._write(batch, last=closing)
+                self._write(batch)
             if time.monotonic() - checked_at >= self._anchor_s:
                 checked_at = time.monotonic()
                 self._head_from(self._sink.checkpoint)
             if closing:
-                self._head_from(self._sink.close)
+                self._end()
                 return
 
     def _next(self) -> tuple[list[_Pending], bool]:
@@ -170,19 +173,29 @@ class Writer:
                     _LINGER_S,
                 )
             self._hurried = False
-            batch = [self._pending.popleft() for _ in range(min(_BATCH, len(self._pending)))]
+            # The last ones share a write: each may take long where the disk is slow.
+            most = MAX_WAITING if worker.closing else _BATCH
+            batch = [self._pending.popleft() for _ in range(min(most, len(self._pending)))]
             return batch, worker.closing and not self._pending
 
-    def _write(self, batch: list[_Pending], *, last: bool) -> None:
+    def _write(self, batch: list[_Pending]) -> None:
         if self._down:
             self._owe(batch, self._down)
-            if time.monotonic() >= self._retry_at or last:
+            if time.monotonic() >= self._retry_at:
                 self._pay()
         elif problem := self._appended(batch, recovered=bool(self._lost)):
             self._owe(batch, problem)
         else:
             self._answer(batch, "")
             self._done_with(batch)
+
+    def _end(self) -> None:
+        give_up_at = time.monotonic() + _LAST_S
+        while self._down and time.monotonic() < give_up_at:
+            self._pay()
+            if self._down:
+                time.sleep(_RETRY_S)
+        self._head_from(self._sink.close)
 
     def _pay(self) -> None:
         """Writes what is owed, batch by batch, as long as that goes well; with the last one that

@@ -2,6 +2,7 @@
 
 import errno
 import gzip
+import math
 import threading
 import time
 from pathlib import Path
@@ -60,10 +61,11 @@ def sink(directory: Path, *, opener=Disk, anchored=None, writer=WRITER, **limits
 
 
 class Broken:
-    """What the disk does wrong from now on; shared by all files that it opens."""
+    """What the disk does wrong from now on, `faults` times; shared by all files that it opens."""
 
     def __init__(self, fault=""):
         self.fault = fault
+        self.faults = math.inf
         self.goes_on = threading.Event()
         self.goes_on.set()
         self.synced = 0
@@ -93,7 +95,8 @@ class _Disk(Disk):
         super().write(data)
 
     def sync(self):
-        if self._state.fault == "sync":
+        if self._state.fault == "sync" and self._state.faults > 0:
+            self._state.faults -= 1
             raise OSError(errno.EIO, "Input/output error")
         super().sync()
         self._state.synced += 1

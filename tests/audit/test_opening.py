@@ -5,6 +5,7 @@ happens to segments once they are closed.
 import gzip
 import json
 import os
+import threading
 import time
 
 import msgspec
@@ -21,7 +22,8 @@ from gateway.audit.intents import Entry
 from gateway.audit.lock import Unusable, locked
 from gateway.audit.opening import open_audit
 from gateway.audit.query import Query, rows
-from gateway.audit.record import Task
+from gateway.audit.record import Previous, Task
+from gateway.audit.retention import Retention
 from gateway.audit.segments import record_header, segments
 from gateway.audit.settings import AuditSettings
 from gateway.audit.sinks import StdoutSink
@@ -105,6 +107,27 @@ async def test_another_key_does_not_go_on_where_the_log_ended(tmp_path):
     with pytest.raises(Unusable, match="not the key"):
         async with open_audit(settings(tmp_path)):
             pass
+
+
+async def test_a_removal_that_is_due_at_the_end_is_recorded(tmp_path, monkeypatch):
+    looks, ends, answers = threading.Event(), threading.Event(), []
+
+    def remove(self):
+        looks.set()
+        ends.wait(30)
+        # Time for the thread that writes to end, if that were to be first.
+        for thread in threading.enumerate():
+            if thread.name == "audit":
+                thread.join(0.3)
+        answers.append(self.recorded("one", Previous(segment=1, sequence=1, mac="")))
+
+    monkeypatch.setattr(Retention, "remove_old", remove)
+    with structlog.testing.capture_logs() as said:
+        async with open_audit(settings(tmp_path)):
+            await until(looks.is_set)
+            ends.set()
+    assert answers == [True]
+    assert not [each for each in said if each["log_level"] == "error"]
 
 
 async def test_a_start_closes_what_it_and_others_left_open(tmp_path):

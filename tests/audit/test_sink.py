@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import structlog
 
 from gateway.audit.anchors import AnchorFile, last_of
 from gateway.audit.lock import Unusable, locked
@@ -128,6 +129,37 @@ async def test_a_hanging_disk_is_not_waited_for(tmp_path, writing):
     await log.durable(entry(4))
     await log.aclose()
     good(tmp_path)
+
+
+async def test_what_waits_at_the_end_is_written_at_once_however_slow_the_disk_is(tmp_path, writing):
+    disk = Broken()
+    log = writing(disk)
+    disk.goes_on.clear()
+    log.submit(entry(0))
+    # It is being written, and everything else waits.
+    await until(lambda: log.waiting == 0)
+    for number in range(1, 3000):
+        log.submit(entry(number))
+    ending = asyncio.create_task(log.aclose())
+    await until(lambda: log._worker.closing)
+    disk.goes_on.set()
+    await ending
+    assert good(tmp_path).records == 3002
+    # The first one, all others, and that the log is closed.
+    assert disk.synced == 3
+
+
+async def test_the_last_records_outlive_a_passing_trouble(tmp_path, writing):
+    disk = Broken()
+    log = writing(disk)
+    await log.durable(entry(0))
+    disk.fault, disk.faults = "sync", 2
+    log.submit(entry(1))
+    with structlog.testing.capture_logs() as said:
+        await log.aclose()
+    assert not [each for each in said if "without its last records" in each["event"]]
+    assert good(tmp_path).records >= 4
+    assert "call-1" in [row["metadata"].get("correlation_uid") for row in records(tmp_path)]
 
 
 async def test_what_has_no_room_is_counted(tmp_path, writing, monkeypatch):
