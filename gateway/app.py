@@ -113,8 +113,7 @@ async def open_app(
         )
         stack.callback(serving.concurrency.close)
         served = make_served(config, way, quota, watched, serving, event_log=events.log)
-        certificates = served.servers.certificates
-        files = renewals(config, way.clock, certificates, way.transport, way.renewable)
+        files = _renewals(config, way, served.servers)
         await stack.enter_async_context(events.running(quota.in_force, files.add))
         await stack.enter_async_context(files.running())
         await _serve(stack, way, quota, watched, served.servers)
@@ -131,6 +130,11 @@ async def open_app(
 async def _store(stack: contextlib.AsyncExitStack, config: Config, way: Way) -> Store:
     opened = open_store(config.state, way.clock, way.renewable.append, way.role.owner)
     return way.observed.measured(await stack.enter_async_context(opened))
+
+
+def _renewals(config: Config, way: Way, servers: Servers) -> Renewals:
+    seen = servers.certificates
+    return renewals(config, way.clock, seen, way.transport, way.renewable, warns=way.role.first)
 
 
 async def _serve(

@@ -19,10 +19,14 @@ def renewals(
     servers: Sequence[Certificate],
     transport: OpenTransport,
     read: Iterable[Renewable],
+    *,
+    warns: bool,
 ) -> Renewals:
-    """What is renewed without a restart: with `read`, what others have told already."""
+    """What is renewed without a restart: with `read`, what others have told already. `warns`: of
+    what ends soon.
+    """
     named = config.server.tls, config.upstream.transport, config.audit, config.events
-    found = Renewals(clock, lambda: expiries(*named, config.tracing))
+    found = Renewals(clock, lambda: expiries(*named, config.tracing), warns=warns)
     for renewable in (
         *_of_servers(servers, clock),
         *_of_cloud(config.upstream.transport, transport, clock),

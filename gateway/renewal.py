@@ -90,11 +90,14 @@ class _Watch:
 
 class Renewals:
     """All of one process. `ends`: when each setting's certificates end, in seconds since 1970, read
-    off the event loop.
+    off the event loop. `warns`: whether it is the one of several that warns of that.
     """
 
-    def __init__(self, clock: Clock, ends: Callable[[], Mapping[str, float]]) -> None:
+    def __init__(
+        self, clock: Clock, ends: Callable[[], Mapping[str, float]], *, warns: bool
+    ) -> None:
         self._clock = clock
+        self._warns = warns
         self._read_ends = ends
         self._watches: list[_Watch] = []
         self.ends: Mapping[str, float] = {}
@@ -122,7 +125,8 @@ class Renewals:
         self.ends = await in_background(self._read_ends)
         # A file that hangs holds up no other.
         tasks = [asyncio.create_task(self._follow(watch)) for watch in self._watches]
-        tasks.append(asyncio.create_task(self._warn_daily()))
+        if self._warns:
+            tasks.append(asyncio.create_task(self._warn_daily()))
         try:
             yield
         finally:

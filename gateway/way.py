@@ -47,6 +47,11 @@ class ProcessRole(Struct, frozen=True):
         """Whether others listen on the same ports."""
         return self.worker is not None
 
+    @property
+    def first(self) -> bool:
+        """Whether it does what one of them is enough for."""
+        return self.worker in {None, 1}
+
 
 ALONE: Final = ProcessRole()
 

@@ -19,6 +19,7 @@ from emulator.server import running_emulator
 from gateway import renewal
 from gateway.app import App, open_app
 from gateway.config import load
+from gateway.way import ProcessRole
 from testkit.identities import Pair, authority, certificate, dns, uri
 from tests.functional.calls import Caller, Failure, until
 from tests.functional.test_tls_callers import configuration
@@ -90,6 +91,22 @@ async def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
                 yield Site(tmp_path, app, logs, first, clients)
         finally:
             structlog.configure(**before)
+
+
+@pytest.mark.parametrize(("worker", "warned"), [(None, 1), (1, 1), (2, 0)])
+async def test_one_of_several_workers_warns_of_a_certificate_that_ends(tmp_path, worker, warned):
+    pair = certificate(authority("first"), dns("localhost"), lasts=timedelta(days=3))
+    (tmp_path / "server.crt").write_bytes(pair.pem)
+    (tmp_path / "server.key").write_bytes(pair.key_pem)
+    (tmp_path / "ca.pem").write_bytes(authority("clients").pem)
+    config = load(configuration(tmp_path, "http://127.0.0.1:9"), ENVIRON, {})
+    with structlog.testing.capture_logs() as said:
+        async with open_app(config, role=ProcessRole(worker)) as app:
+            await until(lambda: app.renewals.ends)
+            # The task that warns has had its turn.
+            await asyncio.sleep(0)
+    told = [each["setting"] for each in said if each["event"] == "a certificate ends soon"]
+    assert told.count("server.tls.certificate_file") == warned
 
 
 async def eventually(true: Callable[[], Awaitable[bool]]) -> None:
