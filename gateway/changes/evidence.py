@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from enum import Enum, auto
 from typing import Any, Final
 
-from cbrgateway.v1 import backup_pb2
+from cbrgateway.v1 import backup_pb2, errors_pb2
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from msgspec import Struct
@@ -23,8 +23,10 @@ from gateway.changes.bounds import Listed, Unseen, listed, unseen
 from gateway.changes.case import Case
 from gateway.changes.namesakes import Verdict, judge
 from gateway.changes.search import gone
+from gateway.errors import GatewayError
 from gateway.upstream.declaration import RetryClass
 from gateway.upstream.marker import MARKER, description
+from gateway.upstream.read_back import AnswerNotShown
 from gateway.upstream.task_search import Task
 from gateway.upstream.traits import AnyCreation, AnyProof, ReadBack
 
@@ -53,7 +55,8 @@ class Evidence(Struct, frozen=True):
     def why(self) -> str:
         """Why the outcome is not known, for people."""
         if self.sign is Sign.SEVERAL:
-            return f"CBR shows what can be its own or another's: {', '.join(self.ids[:_MOST_IDS])}"
+            ids = f": {', '.join(self.ids[:_MOST_IDS])}" if self.ids else ""
+            return f"CBR shows what can be its own or another's{ids}"
         return "CBR does not show it, and that does not prove that it was not carried out"
 
 
@@ -167,7 +170,17 @@ async def _seen(case: Case) -> Evidence:
         return seen
     if await gone(case.reader, case.op.rpc, case.trace):
         return Evidence(Sign.FOUND, case.response())
-    if case.binding.retry_class is RetryClass.CONVERGE:
+    return await _in_force(case) if case.binding.retry_class is RetryClass.CONVERGE else seen
+
+
+async def _in_force(case: Case) -> Evidence:
+    """Whether an idempotent change is in force, whoever made it."""
+    try:
         response = await case.reader.in_force(case.request, case.project)
-        return Evidence(Sign.ABSENT) if response is None else Evidence(Sign.FOUND, response)
-    return seen
+    except AnswerNotShown:
+        return Evidence(Sign.FOUND)
+    except GatewayError as error:
+        if error.reason != errors_pb2.ERROR_REASON_OUTCOME_UNKNOWN:
+            raise
+        return Evidence(Sign.SEVERAL)
+    return Evidence(Sign.ABSENT) if response is None else Evidence(Sign.FOUND, response)

@@ -6,7 +6,7 @@ from typing import Final
 from cbrgateway.v1 import agent_pb2
 
 from gateway.operations.reads import AGENT
-from gateway.upstream.read_back import cannot_tell
+from gateway.upstream.read_back import answer_not_shown, cannot_tell
 from gateway.upstream.shown import shows
 from gateway.upstream.traits import Fields, ObjectRead, Proof, Proven, ReadBack, Traits
 
@@ -47,7 +47,9 @@ def _paths_added(
     """
     if not set(change.request.add_paths) <= _paths(change.observed.agent):
         return None
-    cannot_tell()
+    if change.request.exclude_paths:
+        cannot_tell()
+    answer_not_shown()
 
 
 ADD_AGENT_PATHS: Final = Traits[agent_pb2.AddAgentPathsRequest, agent_pb2.AddAgentPathsResponse](
@@ -62,7 +64,7 @@ def _paths_removed(
     """The response tells removed paths from those that were never there; a read cannot."""
     if set(change.request.remove_paths) & _paths(change.observed.agent):
         return None
-    cannot_tell()
+    answer_not_shown()
 
 
 REMOVE_AGENT_PATHS: Final = Traits[

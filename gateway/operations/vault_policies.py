@@ -6,7 +6,7 @@ from cbrgateway.v1 import policy_pb2, vault_pb2
 
 from gateway.operations import policy_state
 from gateway.upstream.losses import Losing
-from gateway.upstream.read_back import cannot_tell
+from gateway.upstream.read_back import answer_not_shown
 from gateway.upstream.traits import Fields, ReadBack, Traits
 
 
@@ -30,7 +30,7 @@ def _associated(
     ):
         return None
     if not request.policy_id:
-        cannot_tell()
+        answer_not_shown()
     return {
         "associate_policy": {
             "vault_id": request.vault_id,

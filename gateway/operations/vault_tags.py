@@ -1,12 +1,13 @@
 """VaultService: the tags of a vault."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from cbrgateway.v1 import types_pb2, vault_pb2
 
+from gateway.operations.reads import VAULT
 from gateway.upstream.look import Look, Refusal, refusal
-from gateway.upstream.traits import Fields, ReadBack, Traits
+from gateway.upstream.traits import Fields, Proof, Proven, ReadBack, Traits
 from gateway.upstream.values import Json, ProtocolError
 
 _MAX_TAGS: Final = 20
@@ -38,8 +39,18 @@ async def _update_refused(
     return refusal(6600) if len(keys) > _MAX_TAGS else None
 
 
+def _deleted(
+    seen: Sequence[ReadBack[vault_pb2.DeleteVaultTagRequest, vault_pb2.GetVaultResponse]],
+) -> Proven | None:
+    (change,) = seen
+    there = {tag.key for tag in change.observed.vault.tags}
+    return None if change.request.key in there else Proven({})
+
+
 DELETE_VAULT_TAG: Final = Traits[vault_pb2.DeleteVaultTagRequest, vault_pb2.DeleteVaultTagResponse](
-    rpc="VaultService/DeleteVaultTag", refused=_delete_refused
+    rpc="VaultService/DeleteVaultTag",
+    refused=_delete_refused,
+    proof=Proof(read=VAULT, ids=lambda request: [request.vault_id], proven=_deleted),
 )
 
 

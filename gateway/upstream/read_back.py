@@ -10,8 +10,8 @@ There are three answers, and a doubt never becomes a success:
     a response      every member that was sent is shown in force
     None            some of it is not shown; the change is sent again, which is harmless for what is
                     IDEMPOTENT
-    OUTCOME_UNKNOWN all of it is shown, but not what CBR would have answered, or a repeat would fail
-    because of the first attempt
+    OUTCOME_UNKNOWN all of it is shown, but not what CBR would have answered (`AnswerNotShown`); or
+    what is there may be another's, because of which a repeat would fail
 """
 
 from collections.abc import Mapping
@@ -95,12 +95,27 @@ def _same(sent: Json, read: Json, fd: FieldDescriptor) -> bool:
     return bool(sent == read)
 
 
+class AnswerNotShown(GatewayError):  # noqa: N818 - what has happened, as its callers read it
+    """OUTCOME_UNKNOWN for a change that a read shows in force, but not what CBR answered."""
+
+
+def answer_not_shown() -> NoReturn:
+    """For a check to which a read shows all that was asked for, and not what CBR answered.
+
+    Raises OUTCOME_UNKNOWN.
+    """
+    raise AnswerNotShown(
+        errors_pb2.ERROR_REASON_OUTCOME_UNKNOWN,
+        "A read shows what was asked for, but not what came of this call.",
+    )
+
+
 def cannot_tell() -> NoReturn:
-    """For a check to which a read shows what was asked for, and not what came of this call.
+    """For a check to which a read shows what this call can have done, or another.
 
     Raises OUTCOME_UNKNOWN.
     """
     raise GatewayError(
         errors_pb2.ERROR_REASON_OUTCOME_UNKNOWN,
-        "A read shows what was asked for, but not what came of this call.",
+        "A read shows what this call can have done, or another.",
     )

@@ -24,6 +24,7 @@ from emulator.settings import DATABASES_PROJECT_ID
 from gateway.changes.bounds import Listed, Unseen, Wait, unseen
 from gateway.operations import load_catalog
 from tests.functional.calls import BINDINGS, REQUESTS, Failure, caller, forget, tenant_for
+from tests.functional.test_changes_in_doubt import RESPONSE_NOT_SHOWN, add_resources, delete_tag
 from tests.quota.fleet import create
 from tests.quota.oracle import agreed
 from tests.quota.scenes import limit, new_vault, outcome, posts
@@ -158,6 +159,10 @@ async def test_lists_that_are_late_are_waited_for():
 CATALOG = load_catalog()
 CHANGES = sorted(rpc for rpc in REQUESTS if not CATALOG[rpc].reads)
 OPEN = {"OUTCOME_UNKNOWN", "REQUEST_IN_PROGRESS"}
+
+
+def reason_of(end):
+    return end.reason if isinstance(end, Failure) else "OK"
 
 
 def spare(fields):
@@ -375,6 +380,49 @@ async def test_a_delete_whose_object_is_gone_is_done():
         assert (await outcome(world, policies.DeletePolicy, request)).reason == "OUTCOME_UNKNOWN"
         again = await until_ended(world, policies.DeletePolicy, request)
         assert (again.reason, again.trailers.get("replayed")) == ("OK", "true")
+
+
+@pytest.mark.parametrize(
+    ("rpc", "scene", "ended"),
+    [
+        *((rpc, scene, "EXISTS") for rpc, scene in sorted(RESPONSE_NOT_SHOWN, key=str)),
+        ("VaultService/DeleteVaultTag", delete_tag, "OK"),
+    ],
+)
+async def test_what_a_read_shows_in_force_is_done(rpc, scene, ended):
+    """Point 17: also where it does not show what CBR had answered, nobody has to look."""
+    async with gateway(0, settle_s=600) as world:
+        call = caller(world)
+        request = await scene(call) | {"request_id": "r"}
+        lost = {"kind": "cut", "when": AFTER, "match": {"operation": BINDINGS[rpc].operation}}
+        fault = world.emulator.state.faults.add(lost | {"times": None})
+        assert (await call.fails(rpc, request)).reason == "OUTCOME_UNKNOWN"
+        world.emulator.state.faults.remove(fault.id)
+        forget(world.app)
+        ends_at = time.monotonic() + 90
+        while (last := reason_of(await call(rpc, request))) in OPEN:
+            assert time.monotonic() < ends_at
+            await asyncio.sleep(0.1)
+        assert last == ended
+        assert len(posts(world, BINDINGS[rpc].operation, committed=True)) == 1
+
+
+async def test_what_is_there_with_other_members_is_left_to_a_person():
+    """Point 17: CBR was asked, and shows what this change can have done, or another."""
+    rpc = "VaultService/AddVaultResources"
+    async with gateway(0) as world:
+        call = caller(world)
+        request = await add_resources(call)
+        (bound, *_) = request["resources"]
+        request["resources"] = [{**bound, "name": "a name that CBR does not take"}]
+        lose(world, "AddVaultResource", AFTER)
+        assert (await call.fails(rpc, request | {"request_id": "r"})).reason == "OUTCOME_UNKNOWN"
+        ends_at = time.monotonic() + 90
+        while (last := await call.fails(rpc, request | {"request_id": "r"})).reason in OPEN:
+            assert time.monotonic() < ends_at
+            await asyncio.sleep(0.1)
+        assert last.reason == "OUTCOME_UNDECIDED"
+        assert "CBR shows what can be its own or another's" in last.message
 
 
 @pytest.mark.parametrize("when", [BEFORE, AFTER])
