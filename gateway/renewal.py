@@ -7,7 +7,7 @@ What cannot be used is not taken over: what there is stays in use, and the log s
 import asyncio
 import contextlib
 import hashlib
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -25,6 +25,7 @@ _WARNED_S: Final = 14 * _DAY_S
 """How long before a certificate ends it is warned of, once a day."""
 
 Use: TypeAlias = "Callable[[], None]"
+Check: TypeAlias = "Callable[[Collection[Path]], None]"
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -32,8 +33,8 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 class Renewable(Struct, frozen=True):
     """Files of certificates that one part of the process has read at its start.
 
-    `setting`: the key in the configuration that names them. `read`, off the event loop, reads and
-    checks them, and returns what puts them into use, which is called on the loop; it raises OSError
+    `setting`: the key in the configuration that names them. `read`, off the event loop, reads
+    them, and returns what puts them into use, which is called on the loop; it raises OSError
     or ValueError for what cannot be used.
     """
 
@@ -45,8 +46,9 @@ class Renewable(Struct, frozen=True):
 class _Watch:
     """The files of one setting. Made when its part has just read them."""
 
-    def __init__(self, renewable: Renewable) -> None:
+    def __init__(self, renewable: Renewable, check: Check) -> None:
         self.renewable = renewable
+        self._check = check
         self.refused = False
         self.asked = asyncio.Event()
         self._in_use, _ = _content(renewable.files)
@@ -63,7 +65,7 @@ class _Watch:
             if unreadable is not None:
                 # A pipe, say, would keep `read` waiting for ever.
                 raise unreadable
-            use = await in_background(renewable.read)
+            use = await in_background(self._checked)
             if (await in_background(lambda: _content(renewable.files)))[0] != content:
                 return False
             use()
@@ -73,6 +75,11 @@ class _Watch:
         self._in_use, self._doubted, self.refused = content, "", False
         log.info("certificates taken over", setting=renewable.setting)
         return True
+
+    def _checked(self) -> Use:
+        use = self.renewable.read()
+        self._check(self.renewable.files)
+        return use
 
     def _refuse(self, content: str, error: Exception) -> None:
         """Told at the second look only: files that belong together are written one by one."""
@@ -89,14 +96,21 @@ class _Watch:
 
 
 class Renewals:
-    """All of one process. `ends`: when each setting's certificates end, in seconds since 1970, read
-    off the event loop. `warns`: whether it is the one of several that warns of that.
+    """All of one process. `check`, off the event loop, raises ValueError or OSError for files whose
+    certificates cannot be used now. `ends`: when each setting's certificates end, in seconds since
+    1970, read off the event loop. `warns`: whether it is the one of several that warns of that.
     """
 
     def __init__(
-        self, clock: Clock, ends: Callable[[], Mapping[str, float]], *, warns: bool
+        self,
+        clock: Clock,
+        check: Check,
+        ends: Callable[[], Mapping[str, float]],
+        *,
+        warns: bool,
     ) -> None:
         self._clock = clock
+        self._check = check
         self._warns = warns
         self._read_ends = ends
         self._watches: list[_Watch] = []
@@ -107,7 +121,7 @@ class Renewals:
         """Before `running`, off the event loop or at the start, right after its part has read the
         files.
         """
-        self._watches.append(_Watch(renewable))
+        self._watches.append(_Watch(renewable, self._check))
 
     @property
     def refused(self) -> Mapping[str, bool]:

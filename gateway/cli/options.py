@@ -116,10 +116,7 @@ def usable_now(config_file: Path | None, flags: dict[str, object]) -> "tuple[Con
     from gateway.config.certificates import out_of_service
 
     config, layers = loaded(config_file, flags)
-    parts = config.audit, config.events, config.tracing
-    found = out_of_service(
-        config.server.tls, config.upstream.transport, *parts, now=dt.datetime.now(dt.UTC)
-    )
+    found = out_of_service(config, dt.datetime.now(dt.UTC))
     if problems := [Problem(path, layers.source(path), text) for path, text in found]:
         raise ConfigError(problems)
     return config, layers

@@ -53,6 +53,13 @@ def chain_problems(
             )
 
 
+def shown_problems(chain: list[x509.Certificate], now: dt.datetime) -> Iterator[str]:
+    """What the gateway shows to a server, whose rules are its own."""
+    for certificate in chain:
+        if wrong := _wrong_time(certificate, now, expired=False):
+            yield f"{_subject(certificate)} {wrong}, so that the server would refuse it. Renew it"
+
+
 def authority_problems(
     found: list[x509.Certificate], now: dt.datetime, *, alone: bool, expired: bool
 ) -> Iterator[str]:

@@ -33,8 +33,8 @@ LOOP_DELAY: Final = Family(
 CERTIFICATE: Final = Family(
     "cbr_tls_certificate_expiry_timestamp_seconds",
     "gauge",
-    "When the first certificate of a server's chain expires, or the last authority of a bundle, by"
-    " the setting that names the file.",
+    "When the first certificate of a chain that the gateway shows expires, or the last authority of"
+    " a bundle, by the setting that names the file.",
     ("setting",),
     together="min",
 )

@@ -2,12 +2,21 @@
 
 import ssl
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 from urllib.parse import parse_qsl, urlsplit
 
 from gateway.secret import Secret
 
-_PAIR: Final = ("ssl_certfile", "ssl_keyfile")
+CERTIFICATE: Final = "ssl_certfile"
+AUTHORITIES: Final = "ssl_ca_certs"
+_PAIR: Final = (CERTIFICATE, "ssl_keyfile")
+
+
+def named_files(server: Secret) -> dict[str, Path]:
+    """Of certificates, by the parameter of the address that names each."""
+    given = dict(parse_qsl(urlsplit(server.reveal()).query))
+    return {name: Path(given[name]) for name in (CERTIFICATE, AUTHORITIES) if given.get(name)}
 
 
 def check_files(server: Secret) -> None:
@@ -18,9 +27,9 @@ def check_files(server: Secret) -> None:
     if certificate or key:
         password = given.get("ssl_password", "")
         _tried(_PAIR, lambda: context.load_cert_chain(certificate or "", key, password))
-    authorities = given.get("ssl_ca_certs"), given.get("ssl_ca_path")
+    authorities = given.get(AUTHORITIES), given.get("ssl_ca_path")
     if any(authorities):
-        _tried(("ssl_ca_certs",), lambda: context.load_verify_locations(*authorities))
+        _tried((AUTHORITIES,), lambda: context.load_verify_locations(*authorities))
     if ciphers := given.get("ssl_ciphers"):
         _tried(("ssl_ciphers",), lambda: context.set_ciphers(ciphers))
 

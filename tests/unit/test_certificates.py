@@ -2,6 +2,7 @@
 file's key and line.
 """
 
+import asyncio
 import contextlib
 import datetime as dt
 import shutil
@@ -15,8 +16,12 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from gateway.certificate_files import renewals
 from gateway.cli.main import main
-from gateway.config import load
+from gateway.clock import SystemClock
+from gateway.config import Config, load
+from gateway.config.certificates import expiries
+from gateway.renewal import Renewable
 from tests.unit.test_config import ENVIRON, TENANTS, UPSTREAM
 
 DAY = dt.timedelta(days=1)
@@ -286,6 +291,63 @@ def test_a_chain_that_begins_with_another_certificate_than_the_keys(here: Path) 
 def test_an_authority_of_the_cloud_that_cannot_be_one(here: Path, file: str, expected: str) -> None:
     found = told("check", configured(pair("good"), f"  transport: {{ca_file: {file}.crt}}\n"))
     assert found.startswith(f"{CLOUD} (gateway.yaml:7): the certificate of 'CN={file}' {expected}")
+
+
+STORE = "\nstate: {kind: valkey, url: {file: url}}\n"
+
+
+@pytest.mark.parametrize(
+    ("client", "authority", "expected"),
+    [
+        ("old", "root", "ssl_certfile: the certificate of 'CN=old' has expired at "),
+        ("early", "root", "ssl_certfile: the certificate of 'CN=early' is not valid before "),
+        ("client", "old", "ssl_ca_certs: the certificate of 'CN=old' has expired at "),
+    ],
+)
+def test_what_a_valkey_is_shown_and_known_by(
+    here: Path, client: str, authority: str, expected: str
+) -> None:
+    files = f"ssl_certfile={client}.crt&ssl_keyfile={client}.key&ssl_ca_certs={authority}.crt"
+    Path("url").write_text(f"valkeys://someone:secret-word@localhost:1?{files}")
+    found = told("check", configured(pair("good")) + STORE)
+    assert found.startswith("state.url (")
+    assert f": {expected}" in found
+    assert "secret-word" not in found
+    Path("gateway.yaml").write_text(configured(pair("good")) + STORE)
+    ends = expiries(load(Path("gateway.yaml"), ENVIRON, {}))
+    assert [*ends] == [SERVER, "state.url ssl_certfile", "state.url ssl_ca_certs"]
+
+
+@pytest.fixture
+def with_valkey(here: Path) -> Config:
+    url = "valkeys://localhost:1?ssl_certfile=own.crt&ssl_keyfile=own.key&ssl_ca_certs=ca.crt"
+    Path("url").write_text(url)
+    shutil.copy("client.crt", "own.crt")
+    shutil.copy("client.key", "own.key")
+    shutil.copy("root.crt", "ca.crt")
+    Path("gateway.yaml").write_text(configured(pair("good")) + STORE)
+    return load(Path("gateway.yaml"), ENVIRON, {})
+
+
+async def test_what_has_expired_is_not_taken_over_whichever_part_has_read_it(
+    with_valkey: Config,
+) -> None:
+    used = list[str]()
+    files = Path("own.crt"), Path("own.key"), Path("ca.crt")
+    reading = Renewable("state.url", files, lambda: lambda: used.append("taken over"))
+    watched = renewals(with_valkey, SystemClock(), [], None, [reading], warns=False)  # type: ignore[arg-type]
+    async with watched.running():
+        shutil.copy("old.crt", "own.crt")
+        # It is told at the second look.
+        while not watched.refused["state.url"]:
+            watched.ask()
+            await asyncio.sleep(0.01)
+        assert not used
+        shutil.copy("server.crt", "own.crt")
+        while not used:
+            watched.ask()
+            await asyncio.sleep(0.01)
+    assert not watched.refused["state.url"]
 
 
 TAKEN = [
