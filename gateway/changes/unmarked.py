@@ -134,7 +134,7 @@ def _find_nothing(_message: Message, filters: Iterable[vault_pb2.TagFilter]) -> 
 
 def _clear_struct(_message: Message, struct: Struct) -> None:
     for key in list(struct.fields):
-        if _is_mark(struct.fields[key]):
+        if is_mark(key) or _is_mark(struct.fields[key]):
             del struct.fields[key]
         else:
             _clear_value(struct.fields[key])

@@ -148,6 +148,7 @@ def test_what_cbr_sends_beside_the_fields_does_not_show_it_either():
         "new": {
             "tags": [{"key": "gw-op", "value": "x"}, {"key": "a"}],
             "tag": {"key": "gw-op"},
+            "by_key": {"gw-op": "x", "team": "y"},
             "text": "gw-op x",
         },
     }
