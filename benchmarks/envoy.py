@@ -1,17 +1,20 @@
-"""Envoy with its gRPC-JSON reverse transcoder.
+"""Envoy: as a gateway of its own, and before ours.
 
-It is given CBR's calls as `google.api.http` options and gets answers in json_format's own spelling.
-It has no identity, signing, limits and log.
+As a gateway it has its gRPC-JSON reverse transcoder, which is given CBR's calls as
+`google.api.http` options and gets answers in json_format's own spelling. It has no identity,
+signing, limits and log. Before a gateway it has the configuration that operators are given.
 
 The wheel is large, so only who wants to measure it installs it.
 """
 
+import os
+import shutil
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,30 +34,68 @@ _START_S: Final = 30.0
 _VAULTS: Final = f"/canonical/{PROJECT_ID}/vaults"
 _CALLS: Final = {"GetVault": f"{_VAULTS}/{{vault_id}}", "ListVaults": _VAULTS}
 _TYPES: Final = "type.googleapis.com/envoy.extensions"
+_SHIPPED: Final = Path(__file__).parents[1] / "deploy" / "examples" / "envoy.yaml"
 
 
 @contextmanager
 def transcoder(directory: Path, upstream: str) -> Iterator[Server]:
-    """Runs Envoy on one thread."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    described, config = directory / "envoy.binpb", directory / "envoy.yaml"
+    described = directory / "envoy.binpb"
     described.write_bytes(_described().SerializeToString())
-    config.write_text(yaml.safe_dump(_configuration(port, upstream, described)))
-    command = [str(_program()), "--concurrency", "1", "--disable-hot-restart"]
-    with processes.running([*command, "--log-level", "error", "-c", str(config)], SERVER_CORE) as (
-        process,
-        begun,
-    ):
+    port = _free_port()
+    configuration = _configuration(port, upstream, described)
+    with _running(directory, configuration, port, SERVER_CORE) as server:
+        yield server
+
+
+@contextmanager
+def before(directory: Path, gateway: Server, core: int | None) -> Iterator[Server]:
+    """As deploy/examples has it, but without TLS, and for one gateway on this machine."""
+    port = _free_port()
+    with _running(directory, _shipped(port, gateway), port, core) as server:
+        yield server
+
+
+def program() -> str | None:
+    """None: it is not installed."""
+    beside = Path(sys.executable).parent
+    return shutil.which("envoy", path=f"{beside}{os.pathsep}{os.environ.get('PATH', '')}")
+
+
+@contextmanager
+def _running(
+    directory: Path, configuration: dict[str, Any], port: int, core: int | None
+) -> Iterator[Server]:
+    """On one thread."""
+    envoy = program()
+    if envoy is None:
+        raise click.ClickException(f"Envoy is not installed: .venv/bin/uv pip install {_WHEEL}")
+    config = directory / "envoy.yaml"
+    config.write_text(yaml.safe_dump(configuration))
+    command = [envoy, "--concurrency", "1", "--disable-hot-restart", "--log-level", "error"]
+    with processes.running([*command, "-c", str(config)], core) as (process, begun):
         _wait(port, process)
         yield Server(f"127.0.0.1:{port}", process.pid, begun)
 
 
-def _program() -> Path:
-    found = find_spec("envoy")
-    if found is None or found.origin is None:
-        raise click.ClickException(f"Envoy is not installed: .venv/bin/uv pip install {_WHEEL}")
-    return Path(found.origin).parent / "_bin" / "envoy"
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port: int = free.getsockname()[1]
+    return port
+
+
+def _shipped(port: int, gateway: Server) -> dict[str, Any]:
+    configuration: dict[str, Any] = yaml.safe_load(_SHIPPED.read_text(encoding="utf-8"))
+    resources = configuration["static_resources"]
+    (listener,) = resources["listeners"]
+    listener["address"] = _address("127.0.0.1", port)
+    del listener["filter_chains"][0]["transport_socket"]
+    for cluster in resources["clusters"]:
+        ((one,),) = (each["lb_endpoints"] for each in cluster["load_assignment"]["endpoints"])
+        one["endpoint"] = {
+            "address": _address(*_host_port(gateway.address)),
+            "health_check_config": {"port_value": _host_port(gateway.health)[1]},
+        }
+    return configuration
 
 
 def _wait(port: int, process: subprocess.Popen[bytes]) -> None:
@@ -124,14 +165,18 @@ def _configuration(port: int, upstream: str, described: Path) -> dict[str, Any]:
         "address": _address("127.0.0.1", port),
         "filter_chains": [{"filters": [{"name": "http", "typed_config": manager}]}],
     }
-    host, _, upstream_port = upstream.rpartition(":")
-    endpoint = {"endpoint": {"address": _address(host, int(upstream_port))}}
+    endpoint = {"endpoint": {"address": _address(*_host_port(upstream))}}
     cluster = {
         "name": "cbr",
         "type": "STATIC",
         "load_assignment": {"cluster_name": "cbr", "endpoints": [{"lb_endpoints": [endpoint]}]},
     }
     return {"static_resources": {"listeners": [listener], "clusters": [cluster]}}
+
+
+def _host_port(address: str) -> tuple[str, int]:
+    host, _, port = address.rpartition(":")
+    return host, int(port)
 
 
 def _address(host: str, port: int) -> dict[str, Any]:

@@ -1,9 +1,10 @@
 """The gateway under more than it can do, and beside what is sick: `make soak-load`.
 
 Calls come as often as they come, answered or not (open loop), each with a deadline of a second; the
-gateway has one core, callers and CBR's stub the other. The peak is what a closed loop gets. Where
-callers keep the stub from its core, or others the gateway, it answers less than it could; so what
-it answers for each second of its CPU is told beside it, as a share of the same at the peak.
+gateway has one core, callers, CBR's stub and an Envoy before the gateway the other. The peak is
+what a closed loop gets. Where callers keep the stub from its core, or others the gateway, it
+answers less than it could; so what it answers for each second of its CPU is told beside it, as a
+share of the same at the peak.
 """
 
 import hashlib
@@ -11,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,7 +23,7 @@ import grpc
 import msgspec
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from benchmarks import processes
+from benchmarks import envoy, processes
 from benchmarks.load import cpu_s_of
 from benchmarks.open_loop import Crowd, Ended, Order
 from benchmarks.processes import LOAD_CORE
@@ -41,6 +42,8 @@ _TYPED: Final = frozenset({"8", "14", "reset 7"})
 _PROBE_S: Final = 0.1
 _FEW_STREAMS: Final = {"max_concurrent_streams": 8, "max_pending_requests": 512}
 """What holds floods off without a proxy (docs/operations.md)."""
+_BEHIND_ENVOY: Final = {"max_pending_requests": 1024}
+"""As deploy/examples/envoy.yaml says."""
 
 
 class Probes:
@@ -102,6 +105,7 @@ def gateway(
     *sick: str,
     limits: Sequence[Mapping[str, Any]] = (),
     bounds: Mapping[str, int] | None = None,
+    behind_envoy: bool = False,
 ) -> Iterator[Gateway]:
     """`sick`: what is wrong with the project of that tenant. `limits`: those of the noisy one.
     `bounds`: those of the server that are not the usual ones.
@@ -114,7 +118,10 @@ def gateway(
         tempfile.TemporaryDirectory() as folder,
         processes.module("stub", *wrong, core=LOAD_CORE) as stub,
         processes.gateway(Path(folder), stub.address, "auto", sections) as served,
-        processes.servant("open_loop", served.address, core=LOAD_CORE) as callers,
+        (
+            envoy.before(Path(folder), served, LOAD_CORE) if behind_envoy else nullcontext(served)
+        ) as entry,
+        processes.servant("open_loop", entry.address, core=LOAD_CORE) as callers,
     ):
         yield Gateway(served, callers, seconds)
 
@@ -192,25 +199,37 @@ def sick(tell: Tell, seconds: float, kind: str) -> None:
     with gateway(seconds, kind) as at:
         (alone,) = at.under(others)
         found, ill = at.under(others, _crowd(SICK, _SICK_PER_S, 4))
-    tell(f"{kind:>5}: others {_beside(found, alone)}; the sick one {_ends(ill)}")
+    tell(f"one project is sick, {kind}: others {_beside(found, alone)}; the sick one {_ends(ill)}")
+
+
+def ways() -> Iterator[tuple[str, Callable[..., AbstractContextManager[Gateway]]]]:
+    """In which a gateway can meet a flood."""
+    yield "the usual bounds", gateway
+    yield "few streams", partial(gateway, bounds=_FEW_STREAMS)
+    if envoy.program() is not None:
+        yield "behind Envoy", partial(gateway, bounds=_BEHIND_ENVOY, behind_envoy=True)
 
 
 def main(*arguments: str) -> None:
+    """`--quick`: with little time for each. Others: the parts that are wanted."""
     seconds = 3.0 if "--quick" in arguments else 8.0
+    wanted = [each for each in arguments if each != "--quick"]
     begun, tell = time.monotonic(), partial(print, flush=True)
-    for name, bounds in (("the usual bounds", {}), ("few streams", _FEW_STREAMS)):
-        tell(f"{name}: a flood")
-        with gateway(seconds, bounds=bounds) as at:
+    limit = {"metric": "requests", "per_second": 100, "burst": 100}
+    for name, way in ways():
+        if wanted and name not in wanted:
+            continue
+        with way(seconds) as at:
+            tell(f"{name}: a flood")
             peak_per_s = flood(tell, at, (1.5, 5, 10))
             tell(f"{name}: a quiet tenant, and no limit on the noisy one")
             beside(tell, at, peak_per_s, (1.5, 5))
-    limit = {"metric": "requests", "per_second": 100, "burst": 100}
-    with gateway(seconds, limits=[limit]) as at:
-        tell("a quiet tenant, and 100 calls a second for the noisy one")
-        beside(tell, at, peak_per_s, (1.5, 5))
-    tell("one project is sick")
+        with way(seconds, limits=[limit]) as at:
+            tell(f"{name}: a quiet tenant, and 100 calls a second for the noisy one")
+            beside(tell, at, peak_per_s, (1.5, 5))
     for kind in SICKNESSES:
-        sick(tell, seconds, kind)
+        if not wanted or kind in wanted:
+            sick(tell, seconds, kind)
     load = Path("/proc/loadavg").read_text(encoding="ascii").split()[0]
     tell(f"took {time.monotonic() - begun:.0f} s; load of the machine {load}")
 

@@ -1,5 +1,6 @@
 """Writes deploy/kustomize/base from the chart, or checks it, and has the real tools read every
-manifest: helm, kustomize and kubernetes-validate. `make manifests` installs these.
+manifest: helm, kustomize and kubernetes-validate, and Envoy the example for it. `make manifests`
+installs these.
 """
 
 import argparse
@@ -43,6 +44,7 @@ _REFUSED: Final = (
     ("an address that the chart decides", "config.http.listen=0.0.0.0:1"),
     ("too little time to end", "terminationGracePeriodSeconds=5"),
 )
+_ENVOY: Final = _ROOT / "deploy" / "examples" / "envoy.yaml"
 _OWN_KINDS: Final = {"Certificate", "ServiceMonitor", "PrometheusRule", "GRPCRoute"}
 """Of operators: the validator has no schemas of them."""
 
@@ -77,6 +79,19 @@ def _read(tools: Path) -> Iterator[str]:
     for folder in sorted(path.parent for path in _KUSTOMIZE.rglob("kustomization.yaml")):
         where = str(folder.relative_to(_ROOT))
         yield from _wrong(tools, where, _run(tools / "kustomize", "build", str(folder)))
+    _envoy(tools / "envoy")
+
+
+def _envoy(envoy: Path) -> None:
+    """Without TLS, whose files are not there."""
+    configuration = yaml.safe_load(_ENVOY.read_text(encoding="utf-8"))
+    for listener in configuration["static_resources"]["listeners"]:
+        for chain in listener["filter_chains"]:
+            del chain["transport_socket"]
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml", encoding="utf-8") as file:
+        yaml.safe_dump(configuration, file)
+        file.flush()
+        _run(envoy, "--mode", "validate", "--log-level", "error", "-c", file.name)
 
 
 def _wrong(tools: Path, where: str, manifests: str) -> Iterator[str]:
