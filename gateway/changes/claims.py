@@ -160,9 +160,10 @@ class Claims(msgspec.Struct):
         search, clock = search_of(self.reader, op.rpc, trace), self.reader.clock(trace.project)
         own = claim(op, trace, None, search, clock)
         tasks, whole = await listed_since(self.reader, trace.project, own.began - _BEFORE_S)
-        if (now := claim(op, trace, None, search, clock)) != own:
+        began, own = own.began, claim(op, trace, None, search, clock)
+        if own.began < began - _BEFORE_S:
             # The answer told that a clock was set.
-            own, (tasks, whole) = now, await listed_since(self.reader, trace.project, now.began)
+            tasks, whole = await listed_since(self.reader, trace.project, own.began)
         if not whole:
             text = "A task that CBR lists cannot be understood, and it may be the change's own."
             raise GatewayError(errors_pb2.ERROR_REASON_UPSTREAM_PROTOCOL, text)

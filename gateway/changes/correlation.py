@@ -18,7 +18,7 @@ from typing import Any, Final
 from cbrgateway.v1 import task_pb2, types_pb2
 from msgspec import Struct
 
-from gateway.upstream.remote_clock import latest
+from gateway.upstream.remote_clock import is_dated, latest
 from gateway.upstream.task_search import Search, Task, subjects_of
 
 ALWAYS: Final = -math.inf
@@ -37,7 +37,8 @@ UNDECIDED: Final = int(types_pb2.SUBMISSION_STATE_UNDECIDED)
 class Claim(Struct, frozen=True):
     """A change that can have started tasks.
 
-    `began` and `found_at` (0: not yet) by CBR's clock; `open`: its outcome is not known.
+    `began`, `agreed` (as Span has it) and `found_at` (0: not yet) by CBR's clock; `open`: its
+    outcome is not known.
     """
 
     id: str
@@ -46,10 +47,18 @@ class Claim(Struct, frozen=True):
     open: bool = False
     found_at: float = 0.0
     task_ids: tuple[str, ...] = ()
+    agreed: float = ALWAYS
 
     def may_own(self, task: Task) -> bool:
         return self.search.fits(task) and (
             self.search.proven or latest(task.create_time) >= self.began
+        )
+
+    def may_be_newer_than(self, task: Task) -> bool:
+        return (
+            self.began == ALWAYS
+            or not is_dated(task.create_time)
+            or latest(task.create_time) < self.agreed
         )
 
 
@@ -100,11 +109,12 @@ def hits(own: Claim, tasks: Iterable[Task], others: Collection[Claim]) -> Hits:
         subject for task in left for subject in subjects_of(task) & set(own.search.subjects)
     ]
     checkpoints = {task.checkpoint_id for task in left if task.type == task_pb2.TASK_TYPE_BACKUP}
-    older = bool(left) and own.began == ALWAYS
     return Hits(
         tuple(left),
         tuple(rivals),
-        doubled=older or len(set(subjects)) < len(subjects) or len(checkpoints) > 1,
+        doubled=any(map(own.may_be_newer_than, left))
+        or len(set(subjects)) < len(subjects)
+        or len(checkpoints) > 1,
     )
 
 

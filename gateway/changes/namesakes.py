@@ -1,10 +1,11 @@
 """Whether one of the objects that have the name of a create without a marker is its own.
 
-A name proves nothing: others give it, too. So the namesakes are listed before the create is sent,
-and kept with it. One that is there afterwards is the create's own only if all of this holds:
+A name proves nothing: others give it, too. So what is there is listed before the create is sent,
+and kept with it. What has the name afterwards is the create's own only if all of this holds:
 
     it was not there before: not in that list, and not dated by CBR before the create was sent;
-    where its date leaves that open, a list that lacks it must not be a late one (`_listed_late`)
+    where its date leaves that open, a list that lacks it must not be a late one (`_listed_late`),
+    and where no dates can be compared, it must not be one of that name alone (`_renamed`)
     no other operation owns it, of whatever tenant, and none whose outcome is open may have made it
     it shows every member that was sent, with the same value
 
@@ -24,14 +25,15 @@ from gateway.changes.record import OperationDetail
 from gateway.state import OperationView, State
 from gateway.upstream.marker import MARKER
 from gateway.upstream.reader import UpstreamReader
-from gateway.upstream.remote_clock import Span, earliest, latest
+from gateway.upstream.remote_clock import Span, earliest, is_dated, latest
 from gateway.upstream.shown import shows
 from gateway.upstream.traits import AnyCreation
 from gateway.upstream.wire import rows_field
 
-_REACH_S: Final = 1800.0
-"""How long before a create another may have begun that can have made what is taken for its own."""
-
+_REACH_S: Final = 24 * 3600.0
+"""How long before a create another may have begun that can have made what is taken for its own:
+what was ordered is made once it is paid.
+"""
 
 Made: TypeAlias = types_pb2.Vault | policy_pb2.Policy
 """What creates make without a marker, as CBR lists it."""
@@ -46,12 +48,14 @@ async def listed(creation: AnyCreation, reader: UpstreamReader, project: str) ->
     return await reader.rows(creation.listed(), creation.row, project)
 
 
-async def named(
+async def ids_before(
     creation: AnyCreation, reader: UpstreamReader, project: str, name: str
-) -> list[Any]:
-    """Those that have the name. Raises as `listed`."""
+) -> tuple[str, ...]:
+    """Of those that have the name; of all, where CBR cannot be asked for a name. Raises as
+    `listed`.
+    """
     asked = creation.named(name) if creation.named else creation.listed()
-    return [row for row in await reader.rows(asked, creation.row, project) if row.name == name]
+    return tuple(row.id for row in await reader.rows(asked, creation.row, project))
 
 
 def topic(project_id: str) -> str:
@@ -98,6 +102,7 @@ async def judge(
         len(free) > 1
         or case.trace.namesakes is None
         or _listed_late(free[0], creation, case)
+        or _renamed(free[0], creation, case)
         or not _as_sent(free[0], creation, case)
     ):
         return Verdict.DOUBTFUL, free
@@ -122,11 +127,16 @@ def _listed_late(row: Made, creation: AnyCreation, case: Case) -> bool:
     return sent is None or earliest(creation.made(row)) <= sent.latest
 
 
+def _renamed(row: Made, creation: AnyCreation, case: Case) -> bool:
+    """Whether an object may have been there before under another name, for all that is known."""
+    undated = _sent(case) is None or not is_dated(creation.made(row))
+    return undated and creation.named is not None
+
+
 def _sent(case: Case) -> Span | None:
     """When the create was sent, by CBR's clock; None where its times cannot be compared with it."""
     trace = case.trace
-    comparable = case.reader.clock(trace.project).comparable(trace.sent, trace.accepted)
-    return trace.sent if comparable else None
+    return case.reader.clock(trace.project).of_today(trace.sent, trace.accepted)
 
 
 def _marked(row: Made) -> bool:

@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from gateway.changes.change import Change
-from gateway.changes.namesakes import name_in, named, topic
+from gateway.changes.namesakes import ids_before, name_in, topic
 from gateway.changes.record import OperationDetail
 from gateway.clock import Clock
 from gateway.errors import GatewayError
@@ -84,8 +84,8 @@ class Planner(msgspec.Struct, frozen=True):
     async def _seen_before(
         self, change: Change, deadline: Deadline, *, marks: bool
     ) -> tuple[Span | None, tuple[str, ...] | None]:
-        """CBR's time, and the namesakes of what will be created, where its outcome may have to be
-        told from them; None for what is not known.
+        """CBR's time, and what is there before something is created, where its outcome may have to
+        be told from that; None for what is not known.
         """
         project, found = change.scope.project, None
         creates = None if marks or not self.recovers else change.binding.traits.creates
@@ -94,8 +94,7 @@ class Planner(msgspec.Struct, frozen=True):
             async with asyncio.timeout(deadline.left_s(self.clock.monotonic()) * SHARE_TO_PREPARE):
                 if creates is not None:
                     name = name_in(creates, change.request)
-                    rows = await named(creates, self.reader, project, name)
-                    found = tuple(row.id for row in rows)
+                    found = await ids_before(creates, self.reader, project, name)
                 elif asks:
                     await self.reader.time(project)
         return self.remote_clock(change.account.endpoint).now(), found

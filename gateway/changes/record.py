@@ -34,9 +34,9 @@ class OperationDetail(msgspec.Struct, frozen=True):
     creates carries its id; `accepted`: when it began, in seconds since 1970; `principal`: who
     called, as `tenant/caller`; `slots`: those that the work takes under limits of concurrency;
     `sent`: a moment before it was sent, by CBR's clock; None: that was not known; `namesakes`: ids
-    of objects that had the name of what it creates already before it was sent; None: nobody knows,
-    or needs to; `beats`: whether its process says that it is there; `trace_id`: of the call's
-    trace.
+    of objects that were there before it was sent, at least those with the name of what it creates;
+    None: nobody knows, or needs to; `beats`: whether its process says that it is there;
+    `trace_id`: of the call's trace.
     """
 
     owner: str
@@ -121,18 +121,15 @@ def claim(
     op: OperationView, trace: OperationDetail, note: Note | None, search: Search, clock: RemoteClock
 ) -> Claim:
     note = note if op.state is State.COMMITTED else None
-    began = (
-        trace.sent.earliest
-        if trace.sent is not None and clock.comparable(trace.sent, trace.accepted)
-        else ALWAYS
-    )
+    sent = clock.of_today(trace.sent, trace.accepted)
     return Claim(
         id=op.id,
         search=note.search if note else search,
-        began=began,
+        began=sent.earliest if sent is not None else ALWAYS,
         open=op.state in OPEN,
         found_at=note.found_at if note else 0.0,
         task_ids=note.task_ids if note else (),
+        agreed=sent.agreed if sent is not None else ALWAYS,
     )
 
 

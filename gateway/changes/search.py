@@ -41,10 +41,8 @@ async def listed_since(
 def age_s(reader: UpstreamReader, trace: OperationDetail, otherwise_s: float) -> float:
     """How long ago a change was sent, at least. `otherwise_s`: where CBR's time is not known."""
     clock = reader.clock(trace.project)
-    now = clock.now()
-    if now is None or trace.sent is None or not clock.comparable(trace.sent, trace.accepted):
-        return otherwise_s
-    return now.earliest - trace.sent.latest
+    now, sent = clock.now(), clock.of_today(trace.sent, trace.accepted)
+    return otherwise_s if now is None or sent is None else now.earliest - sent.latest
 
 
 def found_at(reader: UpstreamReader, project: str) -> float:

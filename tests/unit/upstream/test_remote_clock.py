@@ -1,12 +1,14 @@
 """What is known of CBR's time, and what is not claimed to be known."""
 
+import math
+import time
 from email.utils import formatdate
 
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from gateway.upstream.http import HttpResponse
-from gateway.upstream.remote_clock import RemoteClock, Span, latest
+from gateway.upstream.remote_clock import RemoteClock, Span, date_of, earliest, is_dated, latest
 from tests.fakes import SteppedClock
 
 HOUR = 3600
@@ -45,7 +47,7 @@ def test_the_clouds_time_is_known_however_wrong_ours_is(ahead_s):
         assert cloud.right()
         cloud.clock.advance(0.37)
     now = cloud.remote.now()
-    assert now.latest - now.earliest < 1.5
+    assert now.latest - now.earliest < 2.1
 
 
 def test_a_slow_answer_tells_little_and_takes_nothing_back():
@@ -71,6 +73,52 @@ def test_what_was_learnt_long_ago_is_less_sure_and_then_nothing():
     assert cloud.remote.now() is None
 
 
+@pytest.mark.parametrize("zone", ["", " -0000", " CST", " +0100"])
+def test_a_date_in_another_zone_than_gmt_tells_nothing(zone, monkeypatch):
+    monkeypatch.setenv("TZ", "America/New_York")
+    time.tzset()
+    try:
+        date = formatdate(1_738_310_950, usegmt=True).replace(" GMT", zone)
+        assert date_of(HttpResponse(200, {"date": date}, b"")) is None
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+@pytest.mark.parametrize("by_s", [0.9, -0.9, 3.5, -3.5, 6, -6])
+def test_where_two_clocks_tell_the_time_it_may_be_either(by_s):
+    cloud = Cloud()
+    cloud.answer()
+    for turn in range(1, 20):
+        cloud.ahead_s = by_s * (turn % 2)
+        cloud.answer()
+        cloud.clock.advance(20)
+        now, here = cloud.remote.now(), cloud.clock.time()
+        assert now.earliest <= here <= now.latest
+        assert now.earliest <= here + by_s <= now.latest
+        assert now.agreed <= max(here, here + by_s)
+        assert abs(by_s) < 1 or now.agreed > min(here, here + by_s)
+    cloud.clock.advance(601)
+    cloud.answer()
+    now = cloud.remote.now()
+    assert now.latest - now.earliest < 3
+
+
+@pytest.mark.parametrize("by_s", [4, -4, 9])
+def test_a_moment_that_was_told_by_another_clock_may_be_either(by_s):
+    cloud = Cloud()
+    cloud.answer()
+    then, wall = cloud.remote.now(), cloud.clock.time()
+    cloud.remote = RemoteClock(cloud.clock)
+    cloud.ahead_s = by_s
+    cloud.answer()
+    found = cloud.remote.of_today(then, wall)
+    assert (found is None) is (by_s == 9)
+    if found is not None:
+        assert found.earliest <= min(wall, wall + by_s)
+        assert found.latest >= max(wall, wall + by_s)
+
+
 @pytest.mark.parametrize("date", ["", "yesterday", formatdate(0, usegmt=True)])
 def test_a_date_that_cannot_be_believed_tells_nothing(date):
     cloud = Cloud()
@@ -94,21 +142,31 @@ def test_a_clock_that_was_set_makes_older_moments_incomparable(whose, by_s):
     then, wall = cloud.remote.now(), cloud.clock.time()
     cloud.clock.advance(600)
     cloud.answer()
-    assert cloud.remote.comparable(then, wall)
+    assert cloud.remote.of_today(then, wall)
     if whose == "ours":
         cloud.clock.start += by_s
         cloud.ahead_s -= by_s
     else:
         cloud.ahead_s += by_s
     cloud.answer()
-    assert not cloud.remote.comparable(then, wall)
-    assert not cloud.remote.comparable(None, wall)
+    assert not cloud.remote.of_today(then, wall)
+    assert not cloud.remote.of_today(None, wall)
+    # Whether it was set, or two clocks tell the time, shows in a while.
+    assert (cloud.remote.now() is None) is (whose == "theirs")
+    cloud.clock.advance(601)
+    cloud.answer()
     then, wall = cloud.remote.now(), cloud.clock.time()
-    assert cloud.remote.comparable(then, wall)
+    assert cloud.remote.of_today(then, wall)
     # After a restart nothing is comparable before the first answer.
-    assert not RemoteClock(cloud.clock).comparable(Span(0, 1), 0)
+    assert not RemoteClock(cloud.clock).of_today(Span(0, 1), 0)
 
 
 def test_a_moment_in_whole_seconds_was_cut_to_them():
     assert latest(Timestamp(seconds=10)) == 11
+    assert earliest(Timestamp(seconds=10)) == 10
     assert latest(Timestamp(seconds=10, nanos=500_000_000)) == 10.5
+
+
+def test_what_is_not_dated_can_be_of_any_time():
+    assert not is_dated(Timestamp())
+    assert (earliest(Timestamp()), latest(Timestamp())) == (-math.inf, math.inf)
