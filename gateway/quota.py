@@ -91,7 +91,11 @@ class Quota:
             limits=lambda: self._overrides.limits,
             assumed=settings.assumed,
             late=LateChanges(
-                store.operations, catalog, lambda op: request_of(op, catalog), settings.settle_s
+                store.operations,
+                catalog,
+                lambda op: request_of(op, catalog),
+                settings.settle_s,
+                self._clock,
             ),
             known=KnownCounts(life, store.counters, lists.problems),
         )

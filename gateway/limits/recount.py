@@ -156,7 +156,7 @@ class Recounter(Struct):
         await self.life.check()
         self.life.check_wait()
         began = self.clock.monotonic()
-        recent = await self.late.of(lambda traits: traits.shares)
+        recent = await self.late.sharings(backup_id)
         fence = await self.counters.fence()
         asked = backup_share_pb2.ListBackupMembersRequest(backup_id=backup_id)
         rows = await self.reader.rows(asked, backup_share_pb2.Member, project)
@@ -220,7 +220,7 @@ class Recounter(Struct):
         began = self.clock.monotonic()
         lists: dict[asyncio.Task[Listing], str] = {}
         try:
-            recent = await self.late.of(lambda traits: traits.resize)
+            recent = await self.late.resizes()
             fence = await self.counters.fence()
             failpoint.reach("after_fence")
             lists = {

@@ -4,6 +4,7 @@ Plain functions of a connection, each run within one transaction by the store's 
 """
 
 import json
+import os
 import sqlite3
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final
@@ -96,6 +97,14 @@ def adjust(
     return bool(taken)
 
 
+_LATE: Final = (
+    "SELECT id, resource_id, charges FROM operation INDEXED BY by_sequence WHERE sequence > ? AND"
+    " instr(charges, ?) UNION SELECT id, resource_id, charges FROM operation INDEXED BY by_settling"
+    " WHERE settled_at > ? AND state = 'COMMITTED' AND instr(charges, ?)"
+)
+"""Each part by its own index: SQLite would look at all that are kept by their state."""
+
+
 class Listing(Struct, frozen=True):
     """What a recount knows of CBR; see Counters.recount."""
 
@@ -123,12 +132,10 @@ def recount(db: sqlite3.Connection, listing: Listing, now: float) -> None:
 def _late(db: sqlite3.Connection, listing: Listing, now: float) -> dict[str, int]:
     """What was committed so lately that the listing may not show it."""
     seen, late = frozenset(listing.seen_ids), dict.fromkeys(listing.counts, 0)
-    query = (
-        "SELECT id, resource_id, charges FROM operation WHERE sequence > ? OR (settled_at > ? AND"
-        " state = 'COMMITTED')"
-    )
+    # What all their keys have in common: of other counters' changes the charges are not read.
+    common = json.dumps(os.path.commonprefix([*late]))[1:-1]  # noqa: RUF071 - letters, no paths
     for op_id, resource_id, charges in db.execute(
-        query, (listing.fence, now - listing.settle_s)
+        _LATE, (listing.fence, common, now - listing.settle_s, common)
     ).fetchall():
         if op_id in seen or resource_id in seen:
             continue

@@ -160,7 +160,9 @@ def _reclaim(db: sqlite3.Connection, op_id: str) -> None:
 
 def expire(db: sqlite3.Connection, now: float) -> int:
     due = db.execute(
-        "SELECT id FROM operation WHERE state = 'RESERVED' AND deadline <= ?", (now,)
+        "SELECT id FROM operation INDEXED BY by_deadline WHERE state = 'RESERVED' AND deadline"
+        " <= ?",
+        (now,),
     ).fetchall()
     for (op_id,) in due:
         settle(db, op_id, Event.EXPIRE, now)

@@ -43,7 +43,8 @@ def committed_since(db: sqlite3.Connection, since: float) -> list[OperationView]
     return [
         _view(row)
         for row in db.execute(
-            f"{_VIEW} WHERE settled_at >= ? AND state = 'COMMITTED' ORDER BY settled_at, rowid",
+            f"{_VIEW} INDEXED BY by_settling WHERE settled_at >= ? AND state = 'COMMITTED'"
+            " ORDER BY settled_at, rowid",
             (since,),
         )
     ]
