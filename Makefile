@@ -169,7 +169,7 @@ test-browser: $(STAMPS)/browser ## Test the console in Chromium (package chromiu
 	@$(BIN)/python -m pytest browser
 
 .PHONY: bench
-bench: $(STAMPS)/dev ## Measure throughput and latency; one row in under a minute: ONLY=get, list, create, envoy, metrics or tracing; against another tree: TREE=
+bench: $(STAMPS)/dev ## Measure throughput and latency; one row in under a minute: ONLY=get, list, create, naive, direct, client, envoy, metrics, tracing or streams; against another tree: TREE=
 	@$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY)) $(if $(TREE),--tree $(TREE))
 
 .PHONY: clean

@@ -75,7 +75,7 @@ def table(run: Run, verdicts: Sequence[Verdict]) -> str:
         f"audit log by itself, {waiting} waiting: {rate:.0f} durable records/s"
         for waiting, rate in run.commits.items()
     ]
-    return "\n".join([*lines, "", streams.table(run.streams, run.overload), "", *_goals(verdicts)])
+    return "\n".join([*lines, "", streams.table(run.streams, run.overload), "", *goals(verdicts)])
 
 
 def _figures(subject: str, sample: Sample) -> str:
@@ -96,7 +96,8 @@ def _row(head: str, numbers: Iterable[str]) -> str:
     return f"  {head:18}" + "".join(f"{number:>{_NUMBER_WIDTH + 2}}" for number in numbers)
 
 
-def _goals(verdicts: Sequence[Verdict]) -> list[str]:
+def goals(verdicts: Sequence[Verdict]) -> list[str]:
+    """A line for each."""
     width = max(len(verdict.text) for verdict in verdicts)
     head = f"{'goal':{width}}  {'found':>6}  {'at most':>7}"
     return [

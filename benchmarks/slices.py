@@ -6,12 +6,12 @@ others use as well.
 """
 
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median, quantiles
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -22,7 +22,11 @@ from benchmarks.processes import LOAD_CORE, SERVER_CORE, Server
 ECHO: Final = "echo"
 PLAIN, EVERYTHING, ENVOY = "gateway", "everything on", "envoy"
 UNCOUNTED = "without metrics"
+NAIVE, DIRECT, SDK, CLIENT = "naive", "direct httpx", "vendor SDK", "client sync"
 UNRECORDED, RECORDED = "traced, none recorded", "traced, all recorded"
+_STUB: Final = "stub"
+_CALLERS: Final = {DIRECT: ("httpx", _STUB), SDK: ("sdk", _STUB), CLIENT: ("grpc-sync", PLAIN)}
+"""Subjects of which the caller is looked at: how it calls, and which server."""
 OTHER: Final = {PLAIN: "gateway of the other tree", EVERYTHING: "everything on, other tree"}
 _SETTLE_S: Final = 0.1
 _MEASURE_S: Final = 0.3
@@ -32,7 +36,8 @@ _FOR_S: Final = 40.0
 @dataclass(frozen=True, slots=True)
 class Slice:
     """What is measured in one turn, and the most that it may come to as a multiple of `floor`, the
-    case of the bare echo or of what else it is held `against`.
+    case of the bare echo or of what else it is held `against`. What counts is the CPU of a server;
+    of a subject without one, the caller's.
     """
 
     subject: str
@@ -58,6 +63,12 @@ ROWS: Final = {
         Slice(PLAIN, "get:8", "get:8", 2.4, against=ENVOY),
         Slice(PLAIN, "list:8", "list:8", 1.5, against=ENVOY),
     ),
+    "naive": (Slice(PLAIN, "get:8", "get:8", 0.36, against=NAIVE),),
+    "direct": (Slice(PLAIN, "get:8", "get:8", 0.75, against=DIRECT),),
+    "client": (
+        Slice(CLIENT, "get:1", "get:1", 0.16, against=SDK),
+        Slice(CLIENT, "list:1", "list:1", 0.04, against=SDK),
+    ),
     "metrics": (Slice(PLAIN, "get:8", "get:8", 1.05, against=UNCOUNTED),),
     "tracing": (
         Slice(UNRECORDED, "get:8", "get:8", 1.05, against=PLAIN),
@@ -68,11 +79,11 @@ ROWS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """CPU of the server in microseconds per call, and the ratio with its quartiles."""
+    """CPU in microseconds per call, and the ratio with its quartiles."""
 
     slice: Slice
     floor_us: float
-    server_us: float
+    found_us: float
     low: float
     ratio: float
     high: float
@@ -93,10 +104,10 @@ def carry_out(
         for turn in range(turns + 1):
             tell(f"turn {turn} of {turns}")
             for each in wanted:
-                floor = _measured(caller, servers[each.against], each.floor)
-                found = _measured(caller, servers[each.subject], each.case)
+                floor = _cpu_us(caller, servers, each.against, each.floor)
+                found = _cpu_us(caller, servers, each.subject, each.case)
                 if turn:  # The first one warms everything up.
-                    pairs[each].append((floor.server_cpu_us, found.server_cpu_us))
+                    pairs[each].append((floor, found))
     return [_found(each, several) for each, several in pairs.items()]
 
 
@@ -109,62 +120,65 @@ def against_other(row: str) -> tuple[Slice, ...]:
     )
 
 
-def _measured(caller: processes.Servant, server: Server, case: str) -> Sample:
-    line = caller.obey(f"grpc {server.address} {server.pid} {_SETTLE_S} {_MEASURE_S} {case}")
-    return msgspec.json.decode(line, type=Sample)
+def _cpu_us(
+    caller: processes.Servant, servers: Mapping[str, Server], subject: str, case: str
+) -> float:
+    way, name = _CALLERS.get(subject, ("grpc", subject))
+    server = servers[name]
+    pid = 0 if subject in _CALLERS else server.pid
+    line = caller.obey(f"{way} {server.address} {pid} {_SETTLE_S} {_MEASURE_S} {case}")
+    found = msgspec.json.decode(line, type=Sample)
+    return found.caller_cpu_us if subject in _CALLERS else found.server_cpu_us
 
 
 def _found(of: Slice, pairs: list[tuple[float, float]]) -> Found:
     ratios = [server / floor for floor, server in pairs]
     low, middle, high = quantiles(ratios, n=4, method="inclusive")
-    floor_us, server_us = (median(each) for each in zip(*pairs, strict=True))
-    return Found(of, floor_us, server_us, low, middle, high)
+    floor_us, found_us = (median(each) for each in zip(*pairs, strict=True))
+    return Found(of, floor_us, found_us, low, middle, high)
 
 
 def _servers(stack: ExitStack, subjects: set[str], tree: Path | None) -> dict[str, Server]:
     directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
     stub = stack.enter_context(processes.module("stub", core=LOAD_CORE))
-    servers = {ECHO: stack.enter_context(processes.module("echo", core=SERVER_CORE))}
-    if PLAIN in subjects:
-        servers[PLAIN] = stack.enter_context(
-            processes.gateway(directory, stub.address, "httptools")
-        )
-    if ENVOY in subjects:
-        servers[ENVOY] = stack.enter_context(envoy.transcoder(directory, stub.address))
-    if EVERYTHING in subjects:
-        servers[EVERYTHING] = stack.enter_context(processes.everything(directory, stub.address))
-    (other := directory / "other").mkdir()
-    if OTHER[PLAIN] in subjects:
-        servers[OTHER[PLAIN]] = stack.enter_context(
-            processes.gateway(other, stub.address, "httptools", tree=tree)
-        )
-    if OTHER[EVERYTHING] in subjects:
-        servers[OTHER[EVERYTHING]] = stack.enter_context(
-            processes.everything(other, stub.address, tree)
-        )
-    if UNCOUNTED in subjects:
-        (own := directory / "uncounted").mkdir()
-        servers[UNCOUNTED] = stack.enter_context(
-            processes.gateway(own, stub.address, "httptools", {"metrics": {"enabled": False}})
-        )
-    for name, ratio in ((UNRECORDED, 0.0), (RECORDED, 1.0)):
-        if name in subjects:
-            # The stub takes spans, too.
-            tracing = {"endpoint": f"http://{stub.address}/v3", "sample_ratio": ratio}
+    servers = {_STUB: stub}
+    for name in sorted({_CALLERS[each][1] if each in _CALLERS else each for each in subjects}):
+        if name not in servers:
             (own := directory / name).mkdir()
-            servers[name] = stack.enter_context(
-                processes.gateway(own, stub.address, "httptools", {"tracing": tracing})
-            )
+            servers[name] = stack.enter_context(_server(name, own, stub.address, tree))
     return servers
+
+
+def _server(
+    name: str, directory: Path, upstream: str, tree: Path | None
+) -> AbstractContextManager[Server]:
+    def gateway(**sections: Any) -> AbstractContextManager[Server]:  # noqa: ANN401 - as in the file
+        return processes.gateway(directory, upstream, "httptools", sections)
+
+    # The stub takes spans, too.
+    spans = f"http://{upstream}/v3"
+    known: Mapping[str, Callable[[], AbstractContextManager[Server]]] = {
+        ECHO: lambda: processes.module("echo", core=SERVER_CORE),
+        NAIVE: lambda: processes.module("naive", upstream, core=SERVER_CORE),
+        ENVOY: lambda: envoy.transcoder(directory, upstream),
+        PLAIN: gateway,
+        OTHER[PLAIN]: lambda: processes.gateway(directory, upstream, "httptools", tree=tree),
+        EVERYTHING: lambda: processes.everything(directory, upstream),
+        OTHER[EVERYTHING]: lambda: processes.everything(directory, upstream, tree),
+        UNCOUNTED: lambda: gateway(metrics={"enabled": False}),
+        UNRECORDED: lambda: gateway(tracing={"endpoint": spans, "sample_ratio": 0.0}),
+        RECORDED: lambda: gateway(tracing={"endpoint": spans, "sample_ratio": 1.0}),
+    }
+    return known[name]()
 
 
 def lines(found: list[Found]) -> Iterator[str]:
     """A table for people."""
-    yield (f"{'':30}{'floor us':>9}{'server us':>11}{'ratio':>8}{'quartiles':>14}{'at most':>9}")
+    yield (f"{'':30}{'floor us':>9}{'found us':>11}{'ratio':>8}{'quartiles':>14}{'at most':>9}")
     for each in found:
         quartiles = f"{each.low:.2f}-{each.high:.2f}"
         yield (
             f"{each.slice.subject + ', ' + each.slice.case:30}{each.floor_us:9.0f}"
-            f"{each.server_us:11.0f}{each.ratio:8.2f}{quartiles:>14}{each.slice.goal:9.2f}"
+            f"{each.found_us:11.0f}{each.ratio:8.2f}{quartiles:>14}{each.slice.goal:9.2f}"
             f"  {'met' if each.ratio <= each.slice.goal else 'MISSED'}"
         )

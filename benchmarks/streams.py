@@ -2,7 +2,8 @@
 
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -73,66 +74,78 @@ def flooded(address: str, peak_per_s: float) -> Overload:
     What is refused is refused by gRPC, see `max_pending_requests`.
     """
     with processes.servant("audience", address, core=LOAD_CORE) as callers:
-        found = _ask(callers, f"flood {round(_FLOOD * peak_per_s)} {_FLOOD_S}")
+        found = ask(callers, f"flood {round(_FLOOD * peak_per_s)} {_FLOOD_S}")
     return Overload(_FLOOD, found["per_s"] / peak_per_s, found["p50_ms"], found["p99_ms"])
 
 
 def carry_out(many: int, tell: Callable[[str], None]) -> Streams:
     """About a minute long with 10,000 streams."""
     with (
+        watched_gateway(2 * many) as (cloud, server),
+        processes.servant("audience", server.address, core=LOAD_CORE) as audience,
+    ):
+        return _measured(many, tell, cloud, server, audience)
+
+
+@contextmanager
+def watched_gateway(most: int) -> Iterator[tuple[Servant, Server]]:
+    """A cloud with tasks, and a gateway before it that has room for so many streams."""
+    sections = {
+        "watch": {"busy_s": _BUSY_S, "idle_s": _IDLE_S},
+        "limits": [{"metric": "open_streams", "value": most}],
+    }
+    with (
         tempfile.TemporaryDirectory() as folder,
         processes.servant("cloud", core=LOAD_CORE) as cloud,
+        processes.gateway(Path(folder), cloud.greeting, "auto", sections) as server,
     ):
-        sections = {
-            "watch": {"busy_s": _BUSY_S, "idle_s": _IDLE_S},
-            "limits": [{"metric": "open_streams", "value": 2 * many}],
-        }
-        with (
-            processes.gateway(Path(folder), cloud.greeting, "auto", sections) as server,
-            processes.servant("audience", server.address, core=LOAD_CORE) as audience,
-        ):
-            return _measured(many, tell, cloud, server, audience)
+        yield cloud, server
 
 
 def _measured(
     many: int, tell: Callable[[str], None], cloud: Servant, server: Server, audience: Servant
 ) -> Streams:
-    _ask(audience, "open 1 1")
-    before_kib = _resident_kib(server.pid)
     tell(f"streams: {many} are opened")
-    opened = _ask(audience, f"open {many - 1} {_AT_ONCE}")
-    if opened["began"] != many - 1:
-        raise RuntimeError(f"{opened['refused']} of {many} streams were refused")
-    stream_kib = (_resident_kib(server.pid) - before_kib) / (many - 1)
-    idle = _share(server.pid, lambda: time.sleep(_IDLE_S), _IDLE_S)
+    stream_kib, opened_per_s = opened(many, server.pid, audience)
+    idle = core_share(server.pid, lambda: time.sleep(_IDLE_S), _IDLE_S)
     cloud.obey(f"task {_TASK_S}")
     time.sleep(_IDLE_S + 2)
     levels = []
     for streams in (many, FEW, 1):
         tell(f"streams: one event a second to {streams}")
-        _ask(audience, f"keep {streams}")
+        ask(audience, f"keep {streams}")
         time.sleep(1)
         levels.append(_level(streams, cloud, server, audience))
-    _ask(audience, "keep 0")
-    burst = _ask(audience, f"open {_BURST} {_BURST}")
-    return Streams(
-        tuple(levels), opened["began"] / opened["seconds"], stream_kib, idle, int(burst["refused"])
-    )
+    ask(audience, "keep 0")
+    burst = ask(audience, f"open {_BURST} {_BURST}")
+    return Streams(tuple(levels), opened_per_s, stream_kib, idle, int(burst["refused"]))
+
+
+def opened(many: int, pid: int, audience: Servant) -> tuple[float, float]:
+    """Opens so many streams: KiB of each, and how many a second were opened."""
+    ask(audience, "open 1 1")
+    before_kib = _resident_kib(pid)
+    found = ask(audience, f"open {many - 1} {_AT_ONCE}")
+    if found["began"] != many - 1:
+        raise RuntimeError(f"{found['refused']} of {many} streams were refused")
+    return (_resident_kib(pid) - before_kib) / (many - 1), found["began"] / found["seconds"]
 
 
 def _level(streams: int, cloud: Servant, server: Server, audience: Servant) -> Level:
     polls = int(cloud.obey("polls"))
     found: dict[str, Any] = {}
-    share = _share(server.pid, lambda: found.update(_ask(audience, f"measure {_POLLS}")), _POLLS)
+    share = core_share(server.pid, lambda: found.update(ask(audience, f"measure {_POLLS}")), _POLLS)
     return Level(streams, share, found["p50_ms"], found["p99_ms"], int(cloud.obey("polls")) - polls)
 
 
-def _ask(audience: Servant, order: str) -> dict[str, Any]:
+def ask(audience: Servant, order: str) -> dict[str, Any]:
+    """Of `benchmarks.audience`."""
     answer: dict[str, Any] = msgspec.json.decode(audience.obey(order))
     return answer
 
 
-def _share(pid: int, meanwhile: Callable[[], None], seconds: float) -> float:
+def core_share(pid: int, meanwhile: Callable[[], object], seconds: float) -> float:
+    """That a process takes while something goes on that lasts so long."""
     before_s = cpu_s_of(pid)
     meanwhile()
     return (cpu_s_of(pid) - before_s) / seconds

@@ -10,7 +10,18 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from benchmarks import goals, load, payloads, plan, processes, report, slices, streams, workers
+from benchmarks import (
+    goals,
+    load,
+    payloads,
+    plan,
+    processes,
+    report,
+    slices,
+    stream_floor,
+    streams,
+    workers,
+)
 from benchmarks.__main__ import main
 from benchmarks.load import Case, Reading, Sample, cpu_s_of, measure, sample
 from benchmarks.plan import Run, middle
@@ -155,6 +166,22 @@ def test_one_row_is_measured_against_the_bare_echo():
     assert len(told) == 3
     assert all(each.ratio > 0 and each.low <= each.ratio <= each.high for each in found)
     assert len(list(slices.lines(found))) == 1 + len(slices.ROWS["list"])
+
+
+@pytest.mark.parametrize("row", ["naive", "direct", "client"])
+def test_a_row_is_measured_against_what_calls_without_the_gateway(row):
+    found = slices.carry_out(row, lambda _text: None, for_s=0.0)
+    assert all(each.ratio > 0 for each in found)
+    assert len(found) == len(slices.ROWS[row])
+
+
+def test_streams_are_measured_against_a_bare_server():
+    size = stream_floor.Size(many=20, few=10, idle_s=1, turns=1, events=2)
+    found = stream_floor.carry_out(lambda _text: None, size)
+    ((bare_ms, gateway_ms),) = found.p99_ms
+    assert bare_ms > 0
+    assert gateway_ms > 0
+    assert len(list(report.goals(stream_floor.verdicts(found)))) == 4
 
 
 def test_a_row_can_be_held_against_another_tree(tmp_path):
