@@ -19,7 +19,7 @@ FEW: Final = 1000
 _BUSY_S: Final = 1
 _DEFAULT_BUSY_S: Final = 5
 _REQUESTS_LIMIT: Final = 14.0
-_IDLE_S: Final = 4
+POLLED_IDLE_S: Final = 4
 """Also the time between two polls while no task is open."""
 _POLLS: Final = 10
 _FLOOD: Final = 5
@@ -91,7 +91,7 @@ def carry_out(many: int, tell: Callable[[str], None]) -> Streams:
 def watched_gateway(most: int) -> Iterator[tuple[Servant, Server]]:
     """A cloud with tasks, and a gateway before it that has room for so many streams."""
     sections = {
-        "watch": {"busy_s": _BUSY_S, "idle_s": _IDLE_S},
+        "watch": {"busy_s": _BUSY_S, "idle_s": POLLED_IDLE_S},
         "limits": [{"metric": "open_streams", "value": most}],
     }
     with (
@@ -107,9 +107,9 @@ def _measured(
 ) -> Streams:
     tell(f"streams: {many} are opened")
     stream_kib, opened_per_s = opened(many, server.pid, audience)
-    idle = core_share(server.pid, lambda: time.sleep(_IDLE_S), _IDLE_S)
+    idle = core_share(server.pid, lambda: time.sleep(POLLED_IDLE_S), POLLED_IDLE_S)
     cloud.obey(f"task {_TASK_S}")
-    time.sleep(_IDLE_S + 2)
+    time.sleep(POLLED_IDLE_S + 2)
     levels = []
     for streams in (many, FEW, 1):
         tell(f"streams: one event a second to {streams}")
