@@ -15,11 +15,14 @@ _PLAIN: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Where:
-    """What an operator has set: the address, its scheme with TLS, and the authorities."""
+    """What an operator has set: the address, its scheme with TLS, and the authorities. `client`:
+    what has to be true of the certificate that is shown.
+    """
 
     address: str
     secure: str
     authorities: str
+    client: str = "no client certificate is asked for"
 
 
 CLOUD: Final = Where("the endpoint", "https://", "upstream.transport.ca_file")
@@ -60,10 +63,7 @@ class ConnectFailure(Enum):
     )
     TLS = (
         "the TLS handshake failed",
-        (
-            "check that both sides have a TLS version in common and that no client certificate is"
-            " asked for"
-        ),
+        ("check that both sides have a TLS version in common and that {client}"),
     )
     OTHER = (
         "no connection could be made",
@@ -76,7 +76,10 @@ class ConnectFailure(Enum):
 
     def advice(self, where: Where = CLOUD) -> str:
         return self._advice.format(
-            address=where.address, secure=where.secure, authorities=where.authorities
+            address=where.address,
+            secure=where.secure,
+            authorities=where.authorities,
+            client=where.client,
         )
 
 

@@ -7,8 +7,10 @@ counters of several owners at once.
 
 import contextlib
 import math
+import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Final
 
 from gateway.clock import Clock
 from gateway.renewal import Renewable
@@ -22,6 +24,10 @@ from gateway.state.valkey_limits import ValkeyLimits
 from gateway.state.valkey_link import ValkeyLink, connected
 from gateway.state.valkey_operations import ValkeyOperations
 from gateway.state.valkey_queues import ValkeyQueues
+
+_LOOK_S: Final = 10.0
+"""How often a server is asked whether it keeps what it is given: its operator may change that."""
+_TRY: Final = "return redis.call('SET', KEYS[1], '', 'XX')"
 
 
 @contextlib.asynccontextmanager
@@ -43,11 +49,15 @@ async def open_valkey(
 
 
 async def problem_with(settings: StoreSettings) -> str:
-    """What stands against using the Valkey, found out by reads alone; empty where nothing does."""
+    """What stands against using the Valkey, found out without changing anything; empty where
+    nothing does.
+    """
     async with connected(settings) as link:
         try:
             await ValkeyOverrides(link).version()
             await keeps_all(link)
+            # Writes nothing where there is nothing, and is refused wherever writes are.
+            await link.ask(lambda: link.client.eval(_TRY, 1, link.at("check")))
         except StoreDown as down:
             return str(down)
     return ""
@@ -72,20 +82,23 @@ def _store(link: ValkeyLink, settings: StoreSettings, clock: Clock) -> Store:
 
 
 async def keeps_all(link: ValkeyLink) -> None:
-    """Raises WrongStore for a server that drops keys when its memory is used up.
+    """Raises WrongStore for a server that drops keys when its memory is used up; until it keeps
+    them nothing else is asked of it.
 
     One that does not tell is used all the same.
     """
     try:
-        memory = await link.ask(lambda: link.client.info("memory"))
+        memory = await link.ask_doubted(lambda: link.client.info("memory"))
     except StoreDown:
         return
     policy = memory.get("maxmemory_policy", "noeviction")
     if memory.get("maxmemory") and policy != "noeviction":
-        raise WrongStore(
+        link.doubt = (
             f"the shared store drops what it holds when its memory is used up (maxmemory-policy"
             f" {policy}), and with it limits and request_ids. Set maxmemory-policy to noeviction"
         )
+        raise WrongStore(link.doubt)
+    link.doubt = ""
 
 
 class ValkeyOverrides:
@@ -134,13 +147,17 @@ class ValkeyLife:
     def __init__(self, link: ValkeyLink) -> None:
         self._link = link
         self._looked_at = b""
+        self._look_again_at = 0.0
 
     async def epoch(self) -> str:
+        if self._link.doubt:
+            await keeps_all(self._link)
         epoch, life = await self._link.run("epoch", uuid.uuid4().hex)
         self._link.epoch = epoch.decode()
-        if life != self._looked_at:
+        now = time.monotonic()
+        if life != self._looked_at or now >= self._look_again_at:
             await keeps_all(self._link)
-            self._looked_at = life
+            self._looked_at, self._look_again_at = life, now + _LOOK_S
         return str(life.decode())
 
     async def age_s(self) -> float:

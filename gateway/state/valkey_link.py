@@ -38,6 +38,8 @@ class ValkeyLink:
         self._copied = True
         self.epoch = ""
         """The life of the data that is known; see `Life.epoch`."""
+        self.doubt = ""
+        """Why the server must not be used, although it answers."""
         self._leave, self._confirm = pool.leave, pool.confirm
         self._follows = pool.follows
         self._scripts = Scripts()
@@ -123,6 +125,12 @@ class ValkeyLink:
             )
 
     async def ask(self, question: Callable[[], Awaitable[Any]]) -> Any:  # noqa: ANN401 - as the library
+        if self.doubt:
+            raise WrongStore(self.doubt)
+        return await self.ask_doubted(question)
+
+    async def ask_doubted(self, question: Callable[[], Awaitable[Any]]) -> Any:  # noqa: ANN401 - as the library
+        """As `ask`, of a server of which it is to be found out whether it may be used."""
         try:
             return await answer_of(question(), self.timeout_s)
         except (RedisError, OSError, TimeoutError) as error:

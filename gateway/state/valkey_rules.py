@@ -124,10 +124,14 @@ RULES: Final = {
         " valkey+sentinel://",
     ),
 }
-_STORE: Final = Where("state.url", "valkeys://", "ssl_ca_certs in state.url")
+_CLIENT: Final = (
+    "if it asks for a client certificate, it takes the one of ssl_certfile in state.url"
+)
+_STORE: Final = Where("state.url", "valkeys://", "ssl_ca_certs in state.url", _CLIENT)
 _CLOSED: Final = (
     "the shared store has closed the connection, or it came to nothing: check that it runs, the"
-    " network of this machine, and whether it speaks TLS: then state.url begins with valkeys://"
+    " network of this machine, whether it speaks TLS, so that state.url has to begin with"
+    f" valkeys://, and that, {_CLIENT}"
 )
 _WRONG: Final = frozenset({"MOVED", "CROSSSLOT"})
 _FOUND: Final = re.compile(rf"(?:^|-|\(')({'|'.join(map(re.escape, RULES))})\b")

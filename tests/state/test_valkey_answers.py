@@ -26,6 +26,7 @@ from gateway.state import (
     StoreSettings,
     WrongStore,
     open_store,
+    valkey,
     valkey_pool,
     valkey_rules,
 )
@@ -93,9 +94,14 @@ async def test_what_a_server_cannot_do_is_told_until_it_can(tmp_path, answer):
             for command in wrong:
                 assert server.command(command).startswith(b"+OK")
             await refused_as(store, answer)
+            settings = StoreSettings(kind="valkey", url=Secret(server.url), timeout_s=5)
+            assert f"answers {answer}: {RULES[answer]}" in await problem_with(settings)
             for command in right:
                 assert server.command(command).startswith(b"+OK")
             await works_again(store)
+            held = server.command("DBSIZE")
+            assert await problem_with(settings) == ""
+            assert server.command("DBSIZE") == held
 
 
 async def test_a_server_that_cannot_write_to_its_disk(tmp_path):
@@ -157,6 +163,22 @@ async def test_a_server_that_drops_keys_is_refused_at_the_start_and_by_check(tmp
             await operator.config_set("maxmemory-policy", "noeviction")
             async with opened(server.url) as store:
                 await works_again(store)
+
+
+async def test_a_server_that_begins_to_drop_keys_is_not_trusted_until_it_stops(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(valkey, "_LOOK_S", 0.0)
+    with running_valkey(tmp_path) as server:
+        async with opened(server.url) as store, Redis.from_url(server.url) as operator:
+            await works_again(store)
+            await operator.config_set("maxmemory", "64mb")
+            await operator.config_set("maxmemory-policy", "allkeys-lru")
+            for use in (store.life.epoch, lambda: store.operations.begin(operation())):
+                with pytest.raises(StoreDown, match="Set maxmemory-policy to noeviction"):
+                    await use()
+            await operator.config_set("maxmemory-policy", "noeviction")
+            await works_again(store)
 
 
 async def test_a_server_that_runs_somebody_elses_script(tmp_path):
