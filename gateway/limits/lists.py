@@ -17,6 +17,10 @@ from gateway.upstream.amounts import Metric
 from gateway.upstream.reader import Row, UpstreamReader, unlisted
 
 _AT_ONCE: Final = 8
+_TURN_S: Final = 1.0
+"""How long one project may keep others from their turn: what CBR does not answer is waited for
+beside them.
+"""
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -42,19 +46,24 @@ class Lists(Struct):
         """
         policies = [part for part, metric in parts.items() if metric is Metric.POLICIES]
         vaults = [part for part, metric in parts.items() if metric is not Metric.POLICIES]
-        async with self._permits:
-            listing = Listing(
-                await self._rows(vaults, project, vault_pb2.ListVaultsRequest(), types_pb2.Vault),
-                await self._rows(
-                    policies, project, policy_pb2.ListPoliciesRequest(), policy_pb2.Policy
-                ),
-            )
+        async with asyncio.TaskGroup() as group, self._permits:
+            reading = group.create_task(self._read(vaults, policies, project))
+            await asyncio.wait({reading}, timeout=_TURN_S)
+        listing = reading.result()
         known = {part for part, metric in parts.items() if listing.knows(metric)}
         if unsized := [part for part in vaults if part not in known and listing.vaults is not None]:
             self._note_problem(unsized, project, _without_size(listing.without_size()))
         for part in known:
             self.problems.pop(part, None)
         return listing
+
+    async def _read(self, vaults: Sequence[str], policies: Sequence[str], project: str) -> Listing:
+        return Listing(
+            await self._rows(vaults, project, vault_pb2.ListVaultsRequest(), types_pb2.Vault),
+            await self._rows(
+                policies, project, policy_pb2.ListPoliciesRequest(), policy_pb2.Policy
+            ),
+        )
 
     async def _rows(
         self, parts: Sequence[str], project: str, request: Message, row: type[Row]

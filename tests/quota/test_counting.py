@@ -17,7 +17,7 @@ from emulator.paging import Paging
 from emulator.server import running_emulator
 from gateway.app import open_app
 from tests.functional.calls import until
-from tests.harness import TENANTS, World, config_for
+from tests.harness import TENANTS, World, config_for, tenant_entry
 from tests.quota.fleet import create, delete, running_fleet
 from tests.quota.scenes import gateway, limit, outcome, posts
 from tests.quota.test_tenant_limits import Site, changed
@@ -87,6 +87,28 @@ async def test_a_project_that_cannot_be_counted_stops_its_own_growth_only(fault,
         assert DATABASES not in str(over.details)
         world.emulator.state.faults.remove()
         assert (await create(world, 6, "databases")).reason == "RESOURCE_COUNT_LIMIT"
+
+
+async def test_projects_that_cbr_does_not_answer_for_delay_no_other_ones_first_count(monkeypatch):
+    """More than are listed at once. Each has a limit of its own."""
+    monkeypatch.setattr("gateway.upstream.reads.READ_CAP_S", 600.0)
+    monkeypatch.setattr("gateway.upstream.retry.MAX_ATTEMPT_S", 600.0)
+    entry = tenant_entry("databases")
+    silent = [
+        {
+            **entry,
+            "id": f"silent-{number}",
+            "default_project": f"{number:032x}",
+            "projects": [entry["projects"][0] | {"id": f"{number:032x}"}],
+            "api_keys": [{"id": "key", "sha256": f"{number:064x}"}],
+        }
+        for number in range(20)
+    ]
+    sections = {"tenants": [*silent, tenant_entry("payments")]}
+    async with gateway(limit("vaults", "project", 3), sections=sections) as world:
+        for each in silent:
+            hide(world, each["default_project"], {"kind": "delay", "seconds": 600})
+        assert (await create(world, 1)).reason == "OK"
 
 
 async def test_pages_that_are_cut_and_count_their_own_rows_hide_no_vault_from_a_limit(tmp_path):
