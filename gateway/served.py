@@ -141,6 +141,7 @@ def _servers(config: Config, way: Way, serving: Serving, served: Routes) -> Serv
         way.catalog.services(),
         serving.in_flight,
         bounds,
+        has_room=serving.concurrency.has_room,
         beside=beside,
         shared=shared,
     )

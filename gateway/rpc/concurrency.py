@@ -69,6 +69,10 @@ class Concurrency:
     def waiting(self) -> int:
         return self._queue.length
 
+    def has_room(self) -> bool:
+        """Whether there is a place for a call, whoever makes it."""
+        return self.running < self._limit.value and not self._queue.length
+
     def take(self, call: Call) -> bool:
         """Whether the call has a place at once."""
         assert call.principal is not None

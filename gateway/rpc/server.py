@@ -14,6 +14,7 @@ import grpc
 from grpc_channelz.v1 import channelz
 from msgspec import Struct
 
+from gateway.rpc import acceptor
 from gateway.rpc.core_calls import CoreCalls
 from gateway.rpc.health import Health
 from gateway.rpc.in_flight import InFlight
@@ -97,10 +98,12 @@ class Servers:
         in_flight: InFlight,
         bounds: Bounds,
         *,
+        has_room: Callable[[], bool],
         beside: Listener | None = None,
         shared: bool = False,
     ) -> None:
-        """`in_flight`: the calls that `handlers` carry out, and those of `beside`.
+        """`in_flight`: the calls that `handlers` carry out, and those of `beside`. `has_room`:
+        whether a call that comes now need not wait.
 
         `shared`: other processes listen on the same port, and one for all of them on that of
         health.
@@ -108,7 +111,7 @@ class Servers:
         self._settings = settings
         self.in_flight = in_flight
         options = _options(settings, bounds, shared=shared)
-        self.core_calls = CoreCalls(lambda: grpc.aio.server(options=options))
+        self.core_calls = CoreCalls(lambda: acceptor.server(options, has_room))
         self._services = self.core_calls.server
         self._services.add_generic_rpc_handlers(tuple(handlers))
         self._beside = beside
