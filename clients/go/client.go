@@ -182,6 +182,10 @@ type typedStream struct {
 	peer peer
 }
 
+func (s typedStream) SendMsg(message any) error {
+	return typed(s.ClientStream.SendMsg(message), s.peer, "")
+}
+
 func (s typedStream) RecvMsg(message any) error {
 	return typed(s.ClientStream.RecvMsg(message), s.peer, "")
 }

@@ -5,6 +5,8 @@ import (
 	"iter"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
@@ -45,15 +47,18 @@ func Pages[Q ListRequest, A ListAnswer](ctx context.Context, list List[Q, A], re
 	return func(yield func(A, error) bool) {
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
+		token := request.GetPageToken()
 		next := func() (A, error) { return list(ctx, request) }
 		for {
 			page, err := next()
+			if err == nil && token != "" && page.GetNextPageToken() == token {
+				err = typed(status.Error(codes.Internal, "the list does not go on: a page names itself as the next one"), peer{}, "")
+			}
 			if err != nil {
 				yield(page, err)
 				return
 			}
-			token := page.GetNextPageToken()
-			if token != "" {
+			if token = page.GetNextPageToken(); token != "" {
 				following := withPageToken(request, token)
 				next = func() (A, error) { return list(ctx, following) }
 				if s.prefetch {

@@ -21,7 +21,7 @@ const (
 	longestHeartbeat = time.Hour // The gateway refuses one that is longer, and any that is not positive.
 	firstPause       = 200 * time.Millisecond
 	longestPause     = 20 * time.Second
-	reconnectTimeout = time.Minute // Without a sign of life for longer, the next failure but the first ends the watch.
+	reconnectTimeout = time.Minute // After failures alone for longer, the next one ends the watch.
 	maxRemembered    = 10_000      // Tasks whose last revision is known. One that was forgotten may be told twice.
 )
 
@@ -32,7 +32,7 @@ const (
 // goes on from there, also in another process.
 func Watch(ctx context.Context, tasks cbr.TaskServiceClient, request *cbr.WatchTasksRequest) iter.Seq2[*cbr.WatchTasksResponse, error] {
 	return func(yield func(*cbr.WatchTasksResponse, error) bool) {
-		w := watch{request: proto.Clone(request).(*cbr.WatchTasksRequest), heard: time.Now(), revisions: map[string]int64{}}
+		w := watch{request: proto.Clone(request).(*cbr.WatchTasksRequest), revisions: map[string]int64{}}
 		for {
 			left, err := w.stream(ctx, tasks, yield)
 			if left {
@@ -64,7 +64,7 @@ type watch struct {
 	request   *cbr.WatchTasksRequest
 	sequence  int64
 	end       *cbr.StreamEnd
-	heard     time.Time
+	failing   time.Time // When the first of the failures was that no event has followed.
 	failures  int
 	revisions map[string]int64
 	order     []string // Ids in revisions, the oldest first.
@@ -85,6 +85,7 @@ func (w *watch) stream(ctx context.Context, tasks cbr.TaskServiceClient, yield f
 	for err == nil {
 		var event *cbr.WatchTasksResponse
 		if event, err = opened.Recv(); err == nil {
+			alarm.Stop() // The time that the caller takes is no silence.
 			var news bool
 			if news, err = w.take(event); news && !yield(event, nil) {
 				return true, nil
@@ -104,7 +105,7 @@ func (w *watch) take(event *cbr.WatchTasksResponse) (bool, error) {
 	if event.Sequence != w.sequence+1 {
 		return false, lost("event %d is missing, %d came instead", w.sequence+1, event.Sequence)
 	}
-	w.sequence, w.failures, w.heard = event.Sequence, 0, time.Now()
+	w.sequence, w.failures = event.Sequence, 0
 	if event.ResumeToken != "" {
 		w.request.ResumeToken = event.ResumeToken
 	}
@@ -155,16 +156,21 @@ func (w *watch) ended(ctx context.Context, err error) (pause time.Duration, gap 
 		return w.end.RetryDelay.AsDuration(), nil, nil
 	}
 	var e *Error
-	if !errors.As(err, &e) {
+	switch {
+	case errors.Is(err, io.EOF):
 		e = lost("it ended without stream_end")
+	case !errors.As(err, &e): // Of a connection that Connect has not made.
+		e = typed(err, peer{address: "its address"}, "").(*Error)
 	}
 	if e.Code == codes.OutOfRange && w.request.ResumeToken != "" {
 		w.request.ResumeToken, w.request.IncludeSnapshot = "", nil
 		w.forget()
 		return 0, &cbr.WatchTasksResponse{Event: &cbr.WatchTasksResponse_Gap{Gap: &cbr.WatchGap{Reason: e.Error()}}}, nil
 	}
-	// The first failure after a sign of life never ends it: where heartbeats are rare, silence alone may have taken that long.
-	if ctx.Err() != nil || !w.isCut(e) || w.failures > 0 && time.Since(w.heard) > reconnectTimeout {
+	if w.failures == 0 {
+		w.failing = time.Now()
+	}
+	if ctx.Err() != nil || !w.isCut(e) || time.Since(w.failing) > reconnectTimeout {
 		return 0, nil, e
 	}
 	pause = min(longestPause, firstPause<<min(w.failures, 10))
