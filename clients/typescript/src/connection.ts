@@ -73,6 +73,9 @@ export function connect(options: ConnectOptions): Gateway {
 export class Gateway {
   readonly #options: ConnectOptions;
   readonly #channel: grpc.Client;
+  readonly #closing = new AbortController();
+  /** What ends each call under way. */
+  readonly #underWay = new Set<() => void>();
 
   constructor(options: ConnectOptions) {
     checkAddress(options.address);
@@ -102,9 +105,16 @@ export class Gateway {
     return Object.fromEntries(service.methods.map((method) => [method.localName, call(method)])) as unknown as Client<S>;
   }
 
-  /** Calls under way are ended. */
+  /** Ends the calls and watches under way: they reject with the code CANCELLED, as later ones do. */
   close(): void {
+    this.#closing.abort();
+    for (const cancel of this.#underWay) cancel(); // gRPC's own channel would let them go on.
     this.#channel.close();
+  }
+
+  /** Aborted by `close`. */
+  get closed(): AbortSignal {
+    return this.#closing.signal;
   }
 
   async #unary(method: DescMethod, request: MessageInitShape<DescMessage>, options: CallOptions): Promise<Message> {
@@ -112,32 +122,51 @@ export class Gateway {
     const requestId = withRequestId(method, message);
     const end = deadline(options);
     const metadata = await this.#metadata(options, requestId);
+    this.#checkOpen(requestId);
     return new Promise((resolve, reject) => {
       const call = this.#channel.makeUnaryRequest(...wire(method), message, metadata, end, (failure, reply) => {
-        options.signal?.removeEventListener("abort", cancel);
-        if (failure) reject(new GatewayError(failure, this.#options, requestId));
+        over();
+        if (failure) reject(this.#typed(failure, requestId));
         else resolve(reply as Message);
       });
-      const cancel = () => call.cancel();
-      if (options.signal?.aborted) cancel();
-      options.signal?.addEventListener("abort", cancel);
+      const over = this.#keep(call, options.signal);
     });
   }
 
   async *#stream(method: DescMethod, request: MessageInitShape<DescMessage>, options: CallOptions): AsyncIterable<Message> {
     const end = deadline(options);
-    const call = this.#channel.makeServerStreamRequest(...wire(method), create(method.input, request), await this.#metadata(options), end);
-    const cancel = () => call.cancel();
-    if (options.signal?.aborted) cancel();
-    options.signal?.addEventListener("abort", cancel);
+    const metadata = await this.#metadata(options);
+    this.#checkOpen();
+    const call = this.#channel.makeServerStreamRequest(...wire(method), create(method.input, request), metadata, end);
+    const over = this.#keep(call, options.signal);
     try {
       yield* call as AsyncIterable<Message>;
     } catch (failure) {
-      throw new GatewayError(failure as grpc.ServiceError, this.#options);
+      throw this.#typed(failure as grpc.ServiceError);
     } finally {
-      options.signal?.removeEventListener("abort", cancel);
-      cancel();
+      over();
+      call.cancel();
     }
+  }
+
+  /** Lets the signal and `close` end a call. Answers what is to be done when it is over. */
+  #keep(call: { cancel(): void }, signal?: AbortSignal): () => void {
+    const cancel = () => call.cancel();
+    if (signal?.aborted) cancel();
+    signal?.addEventListener("abort", cancel);
+    this.#underWay.add(cancel);
+    return () => {
+      signal?.removeEventListener("abort", cancel);
+      this.#underWay.delete(cancel);
+    };
+  }
+
+  #checkOpen(requestId = ""): void {
+    if (this.closed.aborted) throw GatewayError.own(grpc.status.CANCELLED, "the connection has been closed here; connect makes a new one", requestId);
+  }
+
+  #typed(failure: grpc.ServiceError, requestId = ""): GatewayError {
+    return new GatewayError(failure, this.#options, requestId);
   }
 
   async #metadata(options: CallOptions, requestId = ""): Promise<grpc.Metadata> {

@@ -3,6 +3,7 @@ import { anyUnpack, type Any } from "@bufbuild/protobuf/wkt";
 import { createRegistry } from "@bufbuild/protobuf";
 import { Metadata, status, type ServiceError } from "@grpc/grpc-js";
 
+import { isOfEitherForm } from "./either_form.js";
 import { ErrorReason } from "./gen/cbrgateway/v1/errors_pb.js";
 import {
   file_google_rpc_error_details,
@@ -75,7 +76,7 @@ export class GatewayError extends Error {
     this.code = failure.code;
     this.requestId = requestId;
     const [packed] = failure.metadata?.get("grpc-status-details-bin") ?? [];
-    if (packed instanceof Buffer) for (const detail of fromBinary(StatusSchema, packed).details) this.#add(detail);
+    if (packed instanceof Buffer) for (const detail of detailsOf(packed)) this.#add(detail);
     this.message = this.#explained(failure.details, peer) + this.#ids();
   }
 
@@ -92,15 +93,7 @@ export class GatewayError extends Error {
   }
 
   #add(packed: Any): void {
-    const detail = anyUnpack(packed, DETAILS) as
-      | ErrorInfo
-      | RequestInfo
-      | RetryInfo
-      | BadRequest
-      | PreconditionFailure
-      | QuotaFailure
-      | ResourceInfo
-      | undefined;
+    const detail = unpacked(packed);
     switch (detail?.$typeName) {
       case "google.rpc.ErrorInfo":
         this.kind = "answered";
@@ -152,6 +145,28 @@ export class GatewayError extends Error {
   }
 }
 
+isOfEitherForm("GatewayError", GatewayError);
+
+/** None of a status that cannot be read: thrown from here an error would be lost in gRPC, and the call never end. */
+function detailsOf(packed: Buffer): Any[] {
+  try {
+    return fromBinary(StatusSchema, packed).details;
+  } catch {
+    return [];
+  }
+}
+
+type Detail = ErrorInfo | RequestInfo | RetryInfo | BadRequest | PreconditionFailure | QuotaFailure | ResourceInfo;
+
+/** Undefined for a kind that is not known, and for what cannot be read. */
+function unpacked(packed: Any): Detail | undefined {
+  try {
+    return anyUnpack(packed, DETAILS) as Detail | undefined;
+  } catch {
+    return undefined;
+  }
+}
+
 function reached(text: string, plaintext: boolean): [Kind, (address: string) => string] {
   if (plaintext && text.startsWith("No connection established") && NO_PLAINTEXT.test(text))
     return ["tls_expected", (at) => `the port ${at} does not speak plain text, or is going away; connect without plaintext`];
@@ -167,7 +182,7 @@ function reasonOf(name: string): ErrorReason {
 /** The reason of an error that stands in an event. */
 export function reasonIn(failure: Status | undefined): ErrorReason {
   for (const packed of failure?.details ?? []) {
-    const detail = anyUnpack(packed, DETAILS) as ErrorInfo | undefined;
+    const detail = unpacked(packed);
     if (detail?.$typeName === "google.rpc.ErrorInfo") return reasonOf(detail.reason);
   }
   return ErrorReason.UNSPECIFIED;

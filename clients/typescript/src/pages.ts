@@ -1,4 +1,7 @@
+import { status } from "@grpc/grpc-js";
+
 import type { CallOptions } from "./connection.js";
+import { GatewayError } from "./errors.js";
 
 /** Of the walk through one list, and of each of its calls. */
 export interface PageOptions extends CallOptions {
@@ -20,8 +23,9 @@ export async function* pages<Q extends { pageToken?: string }, A extends { nextP
   const call = (pageToken: string) => list(pageToken ? { ...request, pageToken } : request, { ...options, signal });
   try {
     let ahead: Promise<A> | undefined;
-    for (let token = ""; ; ) {
+    for (let token = request.pageToken ?? ""; ; ) {
       const page = await (ahead ?? call(token));
+      if (token && page.nextPageToken === token) throw GatewayError.own(status.INTERNAL, "the list does not go on: a page names itself as the next one");
       token = page.nextPageToken;
       ahead = token && prefetch ? call(token) : undefined;
       ahead?.catch(() => {}); // It is told when it is awaited, if ever.

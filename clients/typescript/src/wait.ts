@@ -2,6 +2,7 @@ import { type MessageInitShape } from "@bufbuild/protobuf";
 import { status } from "@grpc/grpc-js";
 
 import type { Gateway } from "./connection.js";
+import { isOfEitherForm } from "./either_form.js";
 import { GatewayError, reasonIn } from "./errors.js";
 import { ErrorReason } from "./gen/cbrgateway/v1/errors_pb.js";
 import { TaskRemovalReason, TaskStatus, type Task, type TaskFilterSchema, type TaskRemoval, type WatchTasksResponse } from "./gen/cbrgateway/v1/task_pb.js";
@@ -64,6 +65,8 @@ export class TaskFailed extends Error {
     this.ended = ended;
   }
 }
+
+isOfEitherForm("TaskFailed", TaskFailed);
 
 /**
  * Waits until work has ended: submissions, tasks, ids of tasks; one, or several. By one stream at a time, however many they are.

@@ -21,13 +21,13 @@ const DEFAULT_HEARTBEAT_MS = 20_000;
 const LONGEST_HEARTBEAT_MS = 3_600_000;
 const FIRST_PAUSE_MS = 200;
 const LONGEST_PAUSE_MS = 20_000;
-/** Without a sign of life for longer, the next failure ends the watch. */
+/** After failures alone for longer, the next one ends the watch. */
 const RECONNECT_TIMEOUT_MS = 60_000;
 /** Tasks whose last revision is known. One that was forgotten may be told twice. */
 const MAX_REMEMBERED = 10_000;
 
 /**
- * Follows tasks through cuts and restarts of the gateway, until all are final (`endWhenAllTerminal`), the loop is left, or the signal is aborted.
+ * Follows tasks through cuts and restarts of the gateway, until all are final (`endWhenAllTerminal`), the loop is left, the signal is aborted, or the connection closed.
  *
  * Yields every event but `streamEnd` and those of a task that came before, by its id and revision. Throws a GatewayError for a refusal, and for a gateway that could not be reached for a
  * minute. Handle `gap`: events may be missing, a snapshot follows. A request with the `resumeToken` of the last event goes on from there, also in another process.
@@ -38,18 +38,19 @@ export async function* watchTasks(
   options: CallOptions = {},
 ): AsyncGenerator<WatchTasksResponse, void, undefined> {
   const watch = new Watch(clone(WatchTasksRequestSchema, create(WatchTasksRequestSchema, request)));
+  const left = options.signal ? AbortSignal.any([gateway.closed, options.signal]) : gateway.closed;
   for (;;) {
     let failure: GatewayError | undefined;
     try {
       yield* watch.stream(gateway, options);
     } catch (error) {
-      if (!(error instanceof GatewayError) || options.signal?.aborted) throw error;
+      if (!(error instanceof GatewayError) || left.aborted) throw error;
       failure = error;
     }
     const pauseMs = watch.ended(failure);
     if (pauseMs === undefined) return;
     if (watch.gap) yield watch.gap;
-    await pause(pauseMs, options.signal ? { signal: options.signal } : {}).catch(() => {
+    await pause(pauseMs, { signal: left }).catch(() => {
       throw GatewayError.own(status.CANCELLED, "the watch was cancelled");
     });
   }
@@ -63,7 +64,8 @@ class Watch {
   readonly #revisions = new Map<string, bigint>();
   #sequence = 0n;
   #end: StreamEnd | undefined;
-  #heardAt = Date.now();
+  /** When the first of the failures was that no event has followed. */
+  #failingSince = 0;
   #failures = 0;
 
   constructor(request: WatchTasksRequest) {
@@ -76,13 +78,15 @@ class Watch {
     const ownMs = own ? Number(own.seconds) * 1000 + own.nanos / 1e6 : 0;
     const silenceMs = 2.5 * (0 < ownMs && ownMs <= LONGEST_HEARTBEAT_MS ? ownMs : DEFAULT_HEARTBEAT_MS);
     const silent = new AbortController();
-    const alarm = setTimeout(() => silent.abort(), silenceMs);
+    const listening = () => setTimeout(() => silent.abort(), silenceMs);
+    let alarm = listening();
     const signal = options.signal ? AbortSignal.any([options.signal, silent.signal]) : silent.signal;
     [this.#sequence, this.#end, this.gap] = [0n, undefined, undefined];
     try {
       for await (const event of gateway.client(TaskService).watchTasks(this.#request, { ...options, signal })) {
-        alarm.refresh();
+        clearTimeout(alarm); // The time that the caller takes is no silence.
         if (this.#take(event)) yield event;
+        alarm = listening();
       }
     } catch (error) {
       throw silent.signal.aborted ? GatewayError.lost(`no sign of life for ${silenceMs} ms`) : error;
@@ -102,8 +106,8 @@ class Watch {
       this.gap = create(WatchTasksResponseSchema, { event: { case: "gap", value: { reason: why.message } } });
       return 0;
     }
-    // The first failure after a sign of life never ends it: where heartbeats are rare, silence alone may have taken that long.
-    if (!this.#isCut(why) || (this.#failures > 0 && Date.now() - this.#heardAt > RECONNECT_TIMEOUT_MS)) throw why;
+    if (this.#failures === 0) this.#failingSince = Date.now();
+    if (!this.#isCut(why) || Date.now() - this.#failingSince > RECONNECT_TIMEOUT_MS) throw why;
     const longest = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** Math.min(this.#failures++, 10));
     return Math.max(Math.random() * longest, why.retryDelayMs);
   }
@@ -111,7 +115,7 @@ class Watch {
   /** Whether an event is news for the caller. */
   #take(event: WatchTasksResponse): boolean {
     if (event.sequence !== this.#sequence + 1n) throw GatewayError.lost(`event ${this.#sequence + 1n} is missing, ${event.sequence} came instead`);
-    [this.#sequence, this.#failures, this.#heardAt] = [event.sequence, 0, Date.now()];
+    [this.#sequence, this.#failures] = [event.sequence, 0];
     if (event.resumeToken) this.#request.resumeToken = event.resumeToken;
     switch (event.event.case) {
       case "streamEnd":
