@@ -129,3 +129,16 @@ func TestAListThatDoesNotGoOnEnds(t *testing.T) {
 		t.Error(asked, e)
 	}
 }
+
+func TestCloseEndsAWatch(t *testing.T) {
+	connection := script(t, "CBR_TEST_SCRIPT_ADDRESS", Plaintext())
+	watch := &cbr.WatchTasksRequest{Filter: &cbr.TaskFilter{SubmissionIds: []string{"open"}}}
+	for event, err := range Watch(context.Background(), cbr.NewTaskServiceClient(connection), watch) {
+		if event.GetSnapshotEnd() != nil {
+			connection.Close()
+		}
+		if err != nil {
+			failed(t, err, codes.Canceled, "closing")
+		}
+	}
+}

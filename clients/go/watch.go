@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
@@ -25,7 +26,7 @@ const (
 	maxRemembered    = 10_000      // Tasks whose last revision is known. One that was forgotten may be told twice.
 )
 
-// Watch follows tasks through cuts and restarts of the gateway, until all are final (end_when_all_terminal), the loop is left, or ctx ends.
+// Watch follows tasks through cuts and restarts of the gateway, until all are final (end_when_all_terminal), the loop is left, ctx ends, or the connection is closed.
 //
 // It yields every event but stream_end and those of a task that came before, by its id and revision. An error is the last that it yields: a refusal, or a
 // gateway that could not be reached for a minute. Handle gap: events may be missing, a whole snapshot follows. A request with the resume_token of the last event
@@ -58,6 +59,9 @@ func Watch(ctx context.Context, tasks cbr.TaskServiceClient, request *cbr.WatchT
 		}
 	}
 }
+
+// closed is what gRPC says of a connection on which Close was called.
+var closed = status.Convert(grpc.ErrClientConnClosing).Message()
 
 // watch is what is remembered between streams.
 type watch struct {
@@ -181,7 +185,9 @@ func (w *watch) ended(ctx context.Context, err error) (pause time.Duration, gap 
 // isCut says whether a new stream can go on where this one broke.
 func (w *watch) isCut(e *Error) bool {
 	switch e.Code {
-	case codes.Unavailable, codes.Aborted, codes.Canceled:
+	case codes.Canceled: // By the gateway, or between; a connection that was closed here stays so.
+		return e.Message != closed
+	case codes.Unavailable, codes.Aborted:
 		return true
 	case codes.ResourceExhausted: // The places of lost streams are still taken for a while.
 		return w.request.ResumeToken != "" || e.Reason == cbr.ErrorReason_ERROR_REASON_OVERLOADED

@@ -150,7 +150,7 @@ public final class GatewayException extends Exception {
 
   /** The status with a text that says what happened and what to do, and the exception as its cause. */
   static Status explained(Status status, Metadata trailers, String address, boolean plaintext, String requestId) {
-    Details details = Details.in(StatusProto.fromStatusAndTrailers(status, trailers));
+    Details details = Details.in(status, trailers);
     String text = String.valueOf(status.getDescription());
     Throwable root = root(status.getCause());
     String why = root == null ? text : text + ": " + root.getMessage();
@@ -241,6 +241,15 @@ public final class GatewayException extends Exception {
     List<BadRequest.FieldViolation> fields = List.of();
     List<PreconditionFailure.Violation> preconditions = List.of();
     List<QuotaFailure.Violation> quotas = List.of();
+
+    /** None where they cannot be read, or are those of another status: what is thrown here is lost in gRPC, and the call would never end. */
+    static Details in(Status status, Metadata trailers) {
+      try {
+        return in(StatusProto.fromStatusAndTrailers(status, trailers));
+      } catch (IllegalArgumentException unreadable) {
+        return NONE;
+      }
+    }
 
     static Details in(com.google.rpc.Status packed) {
       Details found = new Details();

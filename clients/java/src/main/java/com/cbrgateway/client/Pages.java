@@ -2,6 +2,7 @@ package com.cbrgateway.client;
 
 import com.google.protobuf.Message;
 import io.grpc.Context;
+import io.grpc.Status;
 import java.util.Iterator;
 import java.util.List;
 import java.util.NoSuchElementException;
@@ -61,6 +62,7 @@ public final class Pages<A extends Message> implements Iterable<A> {
   }
 
   private final class Walk implements Iterator<A> {
+    private String asked = first;
     private Supplier<A> next = () -> call.apply(first);
 
     @Override
@@ -75,6 +77,10 @@ public final class Pages<A extends Message> implements Iterable<A> {
       }
       A page = next.get();
       String token = (String) page.getField(page.getDescriptorForType().findFieldByName("next_page_token"));
+      if (!token.isEmpty() && token.equals(asked)) {
+        throw Status.INTERNAL.withDescription("the list does not go on: a page names itself as the next one").asRuntimeException();
+      }
+      asked = token;
       Supplier<A> following = () -> call.apply(token);
       next = token.isEmpty() ? null : prefetch ? ahead(following) : following;
       return page;
@@ -91,6 +97,9 @@ public final class Pages<A extends Message> implements Iterable<A> {
       try {
         return made.get();
       } catch (ExecutionException failure) {
+        if (failure.getCause() instanceof Error error) {
+          throw error;
+        }
         throw (RuntimeException) failure.getCause();
       } catch (InterruptedException interrupted) {
         Thread.currentThread().interrupt();

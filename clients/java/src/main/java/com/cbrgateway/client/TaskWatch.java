@@ -31,8 +31,11 @@ public final class TaskWatch {
   private static final Duration FIRST_PAUSE = Duration.ofMillis(200);
   private static final Duration LONGEST_PAUSE = Duration.ofSeconds(20);
 
-  /** Without a sign of life for longer, the next failure ends the watch. */
+  /** After failures alone for longer, the next one ends the watch. */
   private static final Duration RECONNECT_TIMEOUT = Duration.ofMinutes(1);
+
+  /** What gRPC says of a channel that was shut down: it stays so. */
+  private static final String CLOSED_HERE = "Channel shutdown";
 
   /** Tasks whose last revision is known. One that was forgotten may be told twice. */
   private static final int MAX_REMEMBERED = 10_000;
@@ -49,7 +52,10 @@ public final class TaskWatch {
   private final TimeLimit limit;
   private long sequence;
   private StreamEnd end;
-  private long heardNs = System.nanoTime();
+
+  /** When the first of the failures was that no event has followed. */
+  private long failingNs;
+
   private int failures;
 
   private TaskWatch(WatchTasksRequest request, TimeLimit limit) {
@@ -62,12 +68,12 @@ public final class TaskWatch {
   }
 
   /**
-   * Calls the handler with each event, in this thread, until all tasks are final ({@code end_when_all_terminal}) or the handler answers false.
+   * Calls the handler with each event, in this thread, until all tasks are final ({@code end_when_all_terminal}), the handler answers false, or the gateway is closed.
    *
    * <p>Left out are stream_end and the events of a task that came before, by its id and revision. Handle gap: events may be missing, a whole snapshot follows. A request with the
    * resume_token of the last event goes on from there, also in another process.
    *
-   * @throws GatewayException for a refusal, and for a gateway that could not be reached for a minute
+   * @throws GatewayException for a refusal, for a gateway that could not be reached for a minute, and after {@link Gateway#close}
    */
   public static void follow(Channel channel, WatchTasksRequest request, Predicate<WatchTasksResponse> handler)
       throws GatewayException, InterruptedException {
@@ -124,7 +130,6 @@ public final class TaskWatch {
     }
     sequence++;
     failures = 0;
-    heardNs = System.nanoTime();
     if (!event.getResumeToken().isEmpty()) {
       request.setResumeToken(event.getResumeToken());
     }
@@ -174,8 +179,10 @@ public final class TaskWatch {
   }
 
   private Duration again(GatewayException why) throws GatewayException {
-    // The first failure after a sign of life never ends it: where heartbeats are rare, silence alone may have taken that long.
-    if (!isCut(why) || failures > 0 && System.nanoTime() - heardNs > RECONNECT_TIMEOUT.toNanos()) {
+    if (failures == 0) {
+      failingNs = System.nanoTime();
+    }
+    if (!isCut(why) || System.nanoTime() - failingNs > RECONNECT_TIMEOUT.toNanos()) {
       throw why;
     }
     long longest = Math.min(LONGEST_PAUSE.toMillis(), FIRST_PAUSE.toMillis() << Math.min(failures, 10));
@@ -186,7 +193,8 @@ public final class TaskWatch {
   /** Whether a new stream can go on where this one broke. */
   private boolean isCut(GatewayException why) {
     return switch (why.code()) {
-      case UNAVAILABLE, ABORTED, CANCELLED -> true;
+      case UNAVAILABLE -> !why.getMessage().contains(CLOSED_HERE);
+      case ABORTED, CANCELLED -> true;
       case RESOURCE_EXHAUSTED -> // The places of lost streams are still taken for a while.
           !request.getResumeToken().isEmpty() || why.reason() == ErrorReason.ERROR_REASON_OVERLOADED;
       case INTERNAL, UNKNOWN -> why.kind() != Kind.ANSWERED; // Something between the gateway and us.

@@ -3,6 +3,7 @@ package com.cbrgateway.client;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTimeoutPreemptively;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assertions.fail;
 
@@ -20,11 +21,14 @@ import io.grpc.Channel;
 import io.grpc.ClientCall;
 import io.grpc.ClientInterceptor;
 import io.grpc.ForwardingClientCall.SimpleForwardingClientCall;
+import io.grpc.ForwardingClientCallListener.SimpleForwardingClientCallListener;
+import io.grpc.Metadata;
 import io.grpc.MethodDescriptor;
 import io.grpc.Status;
 import io.grpc.StatusRuntimeException;
 import java.io.File;
 import java.io.IOException;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
@@ -38,6 +42,8 @@ import java.util.stream.IntStream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.function.Executable;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 class GatewayTest {
   private static final ListVaultsRequest LIST = ListVaultsRequest.getDefaultInstance();
@@ -263,5 +269,37 @@ class GatewayTest {
       Stage.ask("/calm");
     }
     Stage.passed("deadline");
+  }
+
+  /** Of the error of a call, damaged on its way. */
+  @ParameterizedTest
+  @ValueSource(strings = {"\u00ff", "\b\u0005"}) // No message; and one of another code.
+  void detailsThatCannotBeReadTellNothing(String details) {
+    var key = Metadata.Key.of("grpc-status-details-bin", Metadata.BINARY_BYTE_MARSHALLER);
+    var damage =
+        new ClientInterceptor() {
+          @Override
+          public <Q, A> ClientCall<Q, A> interceptCall(MethodDescriptor<Q, A> method, CallOptions options, Channel next) {
+            return new SimpleForwardingClientCall<>(next.newCall(method, options)) {
+              @Override
+              public void start(Listener<A> listener, Metadata headers) {
+                super.start(
+                    new SimpleForwardingClientCallListener<>(listener) {
+                      @Override
+                      public void onClose(Status status, Metadata trailers) {
+                        trailers.discardAll(key);
+                        trailers.put(key, details.getBytes(StandardCharsets.ISO_8859_1));
+                        super.onClose(status, trailers);
+                      }
+                    },
+                    headers);
+              }
+            };
+          }
+        };
+    try (Gateway gateway = Gateway.at(Stage.get("SCRIPT_ADDRESS")).plaintext().interceptors(damage).connect()) {
+      var e = assertTimeoutPreemptively(Duration.ofSeconds(20), () -> failure(Status.Code.FAILED_PRECONDITION, () -> vaults(gateway).listVaults(LIST)));
+      assertEquals(Kind.OTHER, e.kind());
+    }
   }
 }

@@ -43,4 +43,11 @@ class PagesTest {
     }
     Stage.passed("pages");
   }
+
+  @Test
+  void aListThatDoesNotGoOnEnds() {
+    var standing = Pages.of((ListVaultsRequest request) -> ListVaultsResponse.newBuilder().setNextPageToken("same").build(), LIST);
+    var refused = assertThrows(StatusRuntimeException.class, () -> standing.stream().limit(3).forEach(page -> {}));
+    assertEquals(Status.Code.INTERNAL, refused.getStatus().getCode());
+  }
 }

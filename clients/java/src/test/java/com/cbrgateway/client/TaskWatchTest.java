@@ -2,6 +2,7 @@ package com.cbrgateway.client;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTimeoutPreemptively;
 
 import com.cbrgateway.v1.CheckpointServiceGrpc;
 import com.cbrgateway.v1.CheckpointSpec;
@@ -21,7 +22,9 @@ import com.google.protobuf.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.function.Predicate;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.function.Executable;
 
 class TaskWatchTest {
   @Test
@@ -72,6 +75,19 @@ class TaskWatchTest {
     }
     assertEquals(Stage.get("SCRIPT_SEEN"), String.join(", ", seen));
     Stage.passed("resume");
+  }
+
+  @Test
+  void closeEndsAWatch() {
+    var open = WatchTasksRequest.newBuilder().setFilter(TaskFilter.newBuilder().addSubmissionIds("open")).build();
+    Gateway gateway = Gateway.at(Stage.get("SCRIPT_ADDRESS")).plaintext().connect();
+    Predicate<WatchTasksResponse> closing =
+        event -> {
+          gateway.close();
+          return true;
+        };
+    Executable watch = () -> assertThrows(GatewayException.class, () -> TaskWatch.follow(gateway.channel(), open, closing));
+    assertTimeoutPreemptively(java.time.Duration.ofSeconds(30), watch);
   }
 
   /** An event in words: its kind, and the revision of its task. */
