@@ -10,7 +10,7 @@ from cbrgateway.v1.vault_pb2_grpc import (
     VaultServiceStub,
     add_VaultServiceServicer_to_server,
 )
-from cbrgateway_client import Gateway, rows
+from cbrgateway_client import CallError, Gateway, pages, rows
 
 PAGES, SIZE = 50, 200
 
@@ -73,3 +73,11 @@ def test_no_more_than_the_next_page_is_asked_for_ahead(listed):
     for number, _ in enumerate(rows(call, ListVaultsRequest(), prefetch=True)):
         assert vaults.asked <= number // SIZE + 2
     assert vaults.asked == PAGES
+
+
+def test_a_list_that_does_not_go_on_ends():
+    standing = pages(lambda asked: ListVaultsResponse(next_page_token="same"), ListVaultsRequest())
+    next(standing)
+    with pytest.raises(CallError, match="does not go on") as ended:
+        next(standing)
+    assert ended.value.code() is grpc.StatusCode.INTERNAL

@@ -58,6 +58,14 @@ async def test_a_wait_goes_on_through_a_cut(waited):
     assert waited.player.tokens == ["", "1.2"]
 
 
+@pytest.mark.parametrize("order", [1, -1], ids=["removed last", "removed first"])
+async def test_a_removal_hides_no_end(waited, order):
+    """CBR may have failed to show a task for a while, and may forget one that has ended."""
+    events = [terminal("a", 1), WatchTasksResponse(removed=task_pb2.TaskRemoval(task_id="a"))]
+    ended = await waited("a", [*events[::order], DONE])
+    assert [task.id for task in ended.tasks] == ["a"]
+
+
 async def test_a_thousand_tasks_are_waited_for_by_one_stream(waited):
     names = [f"task-{number}" for number in range(1000)]
     told = WatchTasksResponse(submission=Submission(id="many", task_ids=names))

@@ -10,6 +10,7 @@ import pytest
 from cbrgateway.v1 import errors_pb2, task_pb2
 from cbrgateway.v1.task_pb2_grpc import TaskServiceStub
 from cbrgateway_client import CallError, aio, watch_tasks
+from cbrgateway_client.resume import Resumption, lost
 from google.protobuf.duration_pb2 import Duration
 from google.rpc import code_pb2
 
@@ -181,3 +182,16 @@ async def test_gives_up_after_hearing_nothing_for_too_long(watch, stage):
     assert error.code() is grpc.StatusCode.UNAVAILABLE
     player, _ = stage
     assert 1 < len(player.requests) < 20
+
+
+def test_the_time_of_a_slow_caller_is_none_of_an_outage():
+    now = 0.0
+    memory = Resumption(task_pb2.WatchTasksRequest(), 60, clock=lambda: now)
+    memory.take(task_pb2.WatchTasksResponse(sequence=1, heartbeat=task_pb2.WatchHeartbeat()))
+    now = 120.0
+    for _ in range(3):
+        memory.opened()
+        assert memory.ended(lost("as tried"))
+    now = 181.0
+    with pytest.raises(CallError, match="as tried"):
+        memory.ended(lost("as tried"))

@@ -52,8 +52,8 @@ def watch_tasks(
     revision. Each has a `resume_token`; a request with the last one goes on from there, also in
     another process. Handle `gap`: events may be missing, a snapshot follows.
 
-    Raises CallError for a refusal, and when nothing was heard for longer than `reconnect_timeout_s`
-    and the next try fails, too; and of kind DEADLINE after `timeout_s`.
+    Raises CallError for a refusal, and when tries have failed for longer than
+    `reconnect_timeout_s`; and of kind DEADLINE after `timeout_s`.
     """
     memory = Resumption(request or task_pb2.WatchTasksRequest(), reconnect_timeout_s, timeout_s)
     while True:
@@ -120,8 +120,8 @@ def pages(
     """The answers of a list: `pages(vaults.ListVaults, ListVaultsRequest())`. One is held at a
     time.
 
-    `prefetch`: the next one is asked for while the caller is at work on this one. Raises CallError;
-    TypeError for an RPC that is no list.
+    `prefetch`: the next one is asked for while the caller is at work on this one. Raises CallError,
+    also for a page that names itself as the next one; TypeError for an RPC that is no list.
     """
     asked = first_page(request)
     ahead: Any = None

@@ -3,7 +3,10 @@
 from collections.abc import Sequence
 from typing import Any, Final, TypeVar
 
+import grpc
 from google.protobuf.message import Message
+
+from cbrgateway_client.errors import CallError
 
 Request = TypeVar("Request", bound=Message)
 _TOKEN: Final = "page_token"  # noqa: S105 - the name of a field
@@ -18,10 +21,16 @@ def first_page(request: Request) -> Request:
 
 
 def next_page(asked: Request, page: Message) -> Request | None:
-    """What asks for the page after this one. None: this is the last one."""
+    """What asks for the page after this one. None: this is the last one.
+
+    Raises CallError for one that names itself.
+    """
     token = getattr(page, _NEXT)
     if not token:
         return None
+    if token == getattr(asked, _TOKEN):
+        told = "The list does not go on: a page names itself as the next one."
+        raise CallError(grpc.StatusCode.INTERNAL, None, None, told)
     following = _copied(asked)
     setattr(following, _TOKEN, token)
     return following

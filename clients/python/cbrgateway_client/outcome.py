@@ -153,7 +153,6 @@ class Work:
                 self._seen[event.update.task.id] = event.update.task
             case "terminal":
                 self._ended[event.terminal.task.id] = event.terminal.task
-                self._removed.pop(event.terminal.task.id, None)
             case "removed":
                 self._removed[event.removed.task_id or event.removed.submission_id] = event.removed
 
@@ -197,7 +196,8 @@ class Work:
             if task.status != task_pb2.TASK_STATUS_SUCCEEDED:
                 yield _of_task(task)
         for name, removal in self._removed.items():
-            yield _of_removal(name, removal, self._seen.get(name))
+            if name not in self._ended:
+                yield _of_removal(name, removal, self._seen.get(name))
         for each in self._submissions.values():
             if each.state == types_pb2.SUBMISSION_STATE_NOT_STARTED and not each.skipped_resources:
                 yield Failure(each.id, "No work was started.")

@@ -9,8 +9,8 @@ a growing pause | | RESOURCE_EXHAUSTED, when the watch has a token | the same: t
 streams are still taken for a while | | RESOURCE_EXHAUSTED with OVERLOADED | the same, after the
 gateway's delay at least | | INTERNAL or UNKNOWN that is not from the gateway | the same:
 something in between broke the stream | | OUT_OF_RANGE, when the watch has a token | a `gap` for the
-caller, and a new stream that begins with a snapshot | | anything else, or no sign of life for
-longer than `reconnect_timeout_s` | the error is raised |
+caller, and a new stream that begins with a snapshot | | anything else, or failures alone for longer
+than `reconnect_timeout_s` | the error is raised |
 """
 
 import math
@@ -66,7 +66,8 @@ class Resumption:
         self._request.CopyFrom(request)
         self._reconnect_timeout_s = seconds("reconnect_timeout_s", reconnect_timeout_s)
         self._clock, self._jitter = clock, jitter
-        self._heard_at = clock()
+        self._failing_since = clock()
+        """When the first of the failures was that no event has followed."""
         allowed_s = math.inf if timeout_s is None else seconds("timeout_s", timeout_s)
         self._ends_at = clock() + allowed_s
         self._failures = 0
@@ -111,7 +112,7 @@ class Resumption:
         if response.sequence != self._sequence + 1:
             raise lost(f"event {self._sequence + 1} is missing, {response.sequence} came instead")
         self._sequence = response.sequence
-        self._failures, self._heard_at = 0, self._clock()
+        self._failures = 0
         if response.resume_token:
             self._request.resume_token = response.resume_token
         kind = response.WhichOneof("event")
@@ -145,11 +146,10 @@ class Resumption:
             self._request.ClearField("include_snapshot")
             self._revisions.clear()
             return Again(0, task_pb2.WatchTasksResponse(gap=task_pb2.WatchGap(reason=f"{error}")))
-        # The first failure after a sign of life never ends it: where heartbeats are rare, silence
-        # alone may have taken that long.
-        if not self._is_cut(error) or (
-            self._failures and self._clock() - self._heard_at > self._reconnect_timeout_s
-        ):
+        if not self._failures:
+            self._failing_since = self._clock()
+        failing_s = self._clock() - self._failing_since
+        if not self._is_cut(error) or failing_s > self._reconnect_timeout_s:
             raise error
         self._failures += 1
         pause_s = self._jitter(

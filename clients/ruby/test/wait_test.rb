@@ -53,6 +53,14 @@ class WaitTest < Minitest::Test
     assert_equal "CBR refuses it.", failures["unreadable"].message
   end
 
+  def test_a_removal_hides_no_end
+    work = CbrGateway::Work.new(%w[ended])
+    task = Task.new(id: "ended", status: :TASK_STATUS_SUCCEEDED)
+    removed = WatchTasksResponse.new(removed: TaskRemoval.new(task_id: "ended"))
+    [removed, WatchTasksResponse.new(terminal: TaskUpdate.new(task: task)), removed].each { |event| work.hear(event) }
+    assert_equal [task], work.ended.tasks
+  end
+
   def test_a_submission_that_cannot_be_decided
     work = CbrGateway::Work.new([Submission.new(id: "lost", state: :SUBMISSION_STATE_OUTCOME_UNKNOWN)])
     assert_equal %w[lost], work.still_open

@@ -68,7 +68,7 @@ module CbrGateway
       ended = Ended.new(succeeded, @submissions.values.flat_map { |submission| submission.skipped_resources.to_a })
       failures = (@over.values - succeeded).map { |task| Failures.of_task(task) }
       failures += @submissions.values.filter_map { |submission| Failures.of_submission(submission) unless @removed.key?(submission.id) }
-      failures += @removed.map { |id, removed| Failures.of_removal(id, removed, @tasks[id]) }
+      failures += @removed.except(*@over.keys).map { |id, removed| Failures.of_removal(id, removed, @tasks[id]) }
       raise TaskFailed.new(failures, ended) unless failures.empty?
 
       ended
