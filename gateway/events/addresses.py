@@ -18,16 +18,23 @@ def refused(address: Address, allowed: Sequence[Network]) -> bool:
     return any(
         not (each.is_global and not each.is_multicast)
         and not any(each in network for network in allowed)
-        for each in (address, *_inside(address))
+        for each in _led_to(address)
     )
 
 
-def _inside(address: Address) -> Iterator[ipaddress.IPv4Address]:
-    """The addresses that an IPv6 address stands for."""
+def _led_to(address: Address) -> Iterator[Address]:
+    """The address, and those that one of IPv6 stands for; of one of IPv4 in the notation of IPv6
+    that alone: whether Python takes the notation for public depends on its version.
+    """
     if isinstance(address, ipaddress.IPv4Address):
+        yield address
         return
+    if address.ipv4_mapped is not None:
+        yield address.ipv4_mapped
+        return
+    yield address
     if address in _NAT64:
         yield ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-    for found in (address.ipv4_mapped, address.sixtofour, *(address.teredo or ())):
+    for found in (address.sixtofour, *(address.teredo or ())):
         if found is not None:
             yield found

@@ -7,8 +7,8 @@ import traceback
 
 import grpc
 import pytest
-from cbrgateway.v1 import errors_pb2, quota_pb2, vault_pb2
-from cbrgateway.v1.quota_pb2_grpc import QuotaServiceStub
+from cbrgateway.v1 import errors_pb2, task_pb2, vault_pb2
+from cbrgateway.v1.task_pb2_grpc import TaskServiceStub
 from cbrgateway.v1.vault_pb2_grpc import VaultServiceStub
 from cbrgateway_client import CallError, Gateway
 
@@ -85,10 +85,8 @@ async def test_a_request_id_of_the_caller_is_kept_and_that_of_a_read_is_a_filter
             vault_pb2.DeleteVaultRequest(vault_id=MISSING.vault_id, request_id="mine"),
         )
     assert (refused.value.reason_name, refused.value.request_id) == ("VAULT_NOT_FOUND", "mine")
-    everything = await call(
-        QuotaServiceStub, "ListReservations", quota_pb2.ListReservationsRequest()
-    )
-    assert everything.total_size >= 0
+    everything = await call(TaskServiceStub, "ListSubmissions", task_pb2.ListSubmissionsRequest())
+    assert [each.request_id for each in everything.submissions] == ["mine"]
 
 
 async def test_an_error_is_unpacked(call):

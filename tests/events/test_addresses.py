@@ -38,12 +38,13 @@ def test_an_address_that_is_not_public_is_refused(text):
 
 @pytest.mark.parametrize("text", ["8.8.8.8", "2600:1901::1", "::ffff:8.8.8.8"])
 def test_a_public_address_is_not_refused(text):
-    assert not refused(ipaddress.ip_address(text), ()) or "ffff" in text
+    assert not refused(ipaddress.ip_address(text), ())
 
 
 def test_a_network_that_is_allowed_lets_in_its_own_addresses_only():
     allowed = [ipaddress.ip_network("10.0.0.0/8")]
     assert not refused(ipaddress.ip_address("10.1.2.3"), allowed)
+    assert not refused(ipaddress.ip_address("::ffff:10.1.2.3"), allowed)
     assert refused(ipaddress.ip_address("127.0.0.1"), allowed)
     assert refused(ipaddress.ip_address("169.254.169.254"), allowed)
 

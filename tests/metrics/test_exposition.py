@@ -355,7 +355,7 @@ async def test_streams_are_counted_with_why_they_ended(world):
     found = await scrape(world, under_way=1)
     assert found.value("cbr_streams_open") == 1
     assert found.value("cbr_stream_events_total") >= 1
-    assert found.total("cbr_watch_source_lag_seconds") >= 0
+    assert "cbr_watch_source_lag_seconds" in found.names()
     await world.app.hub.end(10)
     while await stream.read() is not grpc.aio.EOF:
         pass
