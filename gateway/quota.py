@@ -132,6 +132,7 @@ class Quota:
             overrides=self._overrides,
             outcomes=self.outcomes,
             clock=self._clock,
+            clocks=self._client.times,
             settings=self._config.quota,
             heartbeat=self.submissions.heartbeat,
             tasks=self._tasks,

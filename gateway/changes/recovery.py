@@ -10,7 +10,7 @@ An operation that was SENT never ends by time alone. A change is never sent agai
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Final
 
 import structlog
@@ -35,7 +35,7 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
 class Recovery(Struct):
-    """One per process."""
+    """One per process. `clocks`: what CBR's say now, as far as they are known."""
 
     operations: OperationStore
     ledger: Ledger
@@ -43,6 +43,7 @@ class Recovery(Struct):
     overrides: LimitOverrides
     outcomes: OutcomeSearch
     clock: Clock
+    clocks: Callable[[], Sequence[float]]
     settings: QuotaSettings
     heartbeat: Heartbeat
     tasks: NamedTasks
@@ -115,7 +116,7 @@ class Recovery(Struct):
 
     async def sweep(self) -> None:
         """Raises StoreDown."""
-        await self.operations.sweep()
+        await self.operations.sweep(self.clocks())
         failpoint.reach("after_sweep")
         for op in await self.operations.in_states(None, OPEN):
             try:

@@ -4,7 +4,7 @@ begin -> sent -> commit | release | unknown
 note                                             what is found out about an operation later
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from gateway.state.operation import Begun, Changes, Operation, OperationView, State
@@ -61,9 +61,12 @@ class OperationStore(Protocol):
         """
         ...
 
-    async def sweep(self) -> int:
+    async def sweep(self, clocks: Sequence[float]) -> int:
         """Ends reservations whose ttl is over and forgets old settled operations; the number of
         reservations that were ended.
+
+        `clocks`: what others than this machine's say now, in seconds since 1970. A store that goes
+        by that one forgets nothing on its word alone.
         """
         ...
 

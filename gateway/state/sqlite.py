@@ -2,6 +2,7 @@
 leases in memory.
 
 Its wall clock ends reservations; a clock that jumps ahead ends them early, which `sent` then tells.
+What is forgotten for good has to be old by another clock, too.
 """
 
 import math
@@ -46,6 +47,7 @@ class SqliteOperations:
         self._database = database
         self._clock = clock
         self._replay_ttl_s = replay_ttl_s
+        self._opened_at, self._opened_time = clock.monotonic(), clock.time()
 
     async def begin(self, op: Operation) -> Begun:
         return await self._database.run(lambda db: ledger.begin(db, op, self._clock.time()))
@@ -74,10 +76,16 @@ class SqliteOperations:
             lambda db: ledger.settle(db, op_id, event, self._clock.time(), result)
         )
 
-    async def sweep(self) -> int:
+    async def sweep(self, clocks: Sequence[float]) -> int:
+        ran_s = self._clock.monotonic() - self._opened_at
+        if not clocks and ran_s >= self._replay_ttl_s:
+            # What was there when it was opened has grown old since, whatever the time was then.
+            clocks = (self._opened_time + ran_s,)
+
         def work(db: sqlite3.Connection) -> int:
             now = self._clock.time()
-            ledger.forget(db, now, self._replay_ttl_s)
+            if clocks:
+                ledger.forget(db, min(now, *clocks), self._replay_ttl_s)
             return ledger.expire(db, now)
 
         return await self._database.run(work)

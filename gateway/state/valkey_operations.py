@@ -93,7 +93,7 @@ class ValkeyOperations:
                 f"operation {op_id} is in a state that this version does not know"
             ) from None
 
-    async def sweep(self) -> int:
+    async def sweep(self, clocks: Sequence[float]) -> int:  # noqa: ARG002 - the server's own counts
         ended = 0
         while True:
             expired, dropped = await self._link.run("sweep", _SWEEP_BATCH, self._keep_ms)

@@ -1,6 +1,7 @@
 """What only the embedded store can meet: its file, its thread, its memory."""
 
 import asyncio
+import contextlib
 import os
 import re
 import shutil
@@ -22,6 +23,7 @@ from gateway.state import (
     Admitted,
     Bucket,
     Charge,
+    Replay,
     Slot,
     StoreDown,
     StoreSettings,
@@ -46,11 +48,35 @@ async def test_everything_but_rates_and_leases_is_there_after_reopening(tmp_path
     async with open_store(settings, SystemClock()) as store:
         assert await store.life.epoch() == epoch
         assert (await store.counters.usage(["vaults"]))["vaults"] == Usage(reserved=1)
-        assert await store.operations.sweep() == 0
+        assert await store.operations.sweep([]) == 0
         assert (await store.overrides.all(), await store.overrides.version()) == ({"k": b"v"}, 1)
         assert await store.anchors.all() == {"one": b"5"}
         assert await store.counters.fence() > fence
         await store.operations.commit("one", b"late")
+
+
+DAY_S = 24 * 3600
+
+
+@pytest.mark.parametrize("started", [False, True])
+@pytest.mark.parametrize("others", [[], [DAY_S / 2]])
+async def test_what_is_old_by_one_clock_alone_is_not_forgotten(started, others, tmp_path):
+    """It jumps ahead while the process runs, or before it starts; others may tell the time."""
+    settings, clock = StoreSettings(path=tmp_path / "state.db", timeout_s=5), SteppedClock(0.0)
+    async with contextlib.AsyncExitStack() as stack:
+        store = await stack.enter_async_context(open_store(settings, clock))
+        await store.operations.begin(operation("one", request_id="r"))
+        await store.operations.sent("one")
+        await store.operations.commit("one", b"answer")
+        clock.start += 400 * DAY_S
+        if started:
+            await stack.aclose()
+            store = await stack.enter_async_context(open_store(settings, clock))
+        await store.operations.sweep(others)
+        assert await store.operations.begin(operation("two", request_id="r")) == Replay(b"answer")
+        clock.advance(DAY_S + 1)
+        await store.operations.sweep([each + DAY_S for each in others])
+        assert await store.operations.begin(operation("two", request_id="r")) == Admitted()
 
 
 async def test_the_file_is_for_its_owner_only(tmp_path):

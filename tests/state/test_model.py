@@ -314,7 +314,7 @@ class Histories(RuleBasedStateMachine):
 
     @rule()
     def sweep(self):
-        assert self.run(self.store.operations.sweep()) == self.reference.sweep()
+        assert self.run(self.store.operations.sweep([])) == self.reference.sweep()
 
     @rule()
     def begin_listing(self):

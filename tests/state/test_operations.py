@@ -86,7 +86,7 @@ async def test_what_was_sent_never_ends_by_itself(bench: Bench):
     await store.operations.begin(operation("one", Charge("vaults", 3, None), ttl_s=0.05))
     await store.operations.sent("one")
     await bench.wait(0.1)
-    assert await store.operations.sweep() == 0
+    assert await store.operations.sweep([]) == 0
     assert await store.operations.begin(operation("two")) == Admitted()
     assert (await store.counters.usage(["vaults"]))["vaults"] == Usage(reserved=3)
 
@@ -99,7 +99,7 @@ async def test_an_unknown_outcome_stays_reserved_until_it_is_settled(bench: Benc
     await store.operations.sent("one")
     await store.operations.unknown("one")
     await bench.wait(0.1)
-    assert await store.operations.sweep() == 0
+    assert await store.operations.sweep([]) == 0
     assert (await store.counters.usage(["vaults"]))["vaults"] == Usage(reserved=3, uncertain=3)
     assert await store.operations.begin(operation("two", request_id="r")) == InProgress("one")
     await store.operations.commit("one", b"late")
@@ -157,7 +157,7 @@ async def test_every_step_may_be_repeated(store: Store, step: str):
                     else getattr(store.operations, name)("one")
                 )
         if step == "sweep":
-            await store.operations.sweep()
+            await store.operations.sweep([])
         after = await store.counters.usage(["gib"])
         assert before in {None, after["gib"]}
         before = after["gib"]
@@ -226,7 +226,7 @@ async def test_a_reservation_ends_and_must_not_be_sent(bench: Bench):
         operation("one", Charge("vaults", 1, 1), request_id="r", ttl_s=0.05)
     )
     await bench.wait(0.1)
-    assert await store.operations.sweep() == 1
+    assert await store.operations.sweep([]) == 1
     assert await store.operations.sent("one") is False
     await store.operations.release("one")
     assert (await store.counters.usage(["vaults"]))["vaults"] == Usage()
@@ -495,7 +495,7 @@ async def test_changes_of_a_topic_are_told_once_whoever_made_them(bench: Bench):
     ]
     await store.operations.note("old", b"newer", b"note")
     await bench.wait(0.1)
-    await store.operations.sweep()
+    await store.operations.sweep([])
     third = await store.operations.changes("a", second.position)
     assert [(view.id, view.state, view.note) for view in third.operations] == [
         ("old", State.COMMITTED, b"newer"),
@@ -554,7 +554,7 @@ async def test_answers_are_forgotten_after_their_time(kind: str, tmp_path, valke
         await bench.store.operations.sent("one")
         await bench.store.operations.commit("one", b"answer")
         await bench.wait(0.4)
-        assert await bench.store.operations.sweep() == 0
+        assert await bench.store.operations.sweep([]) == 0
         assert (
             await bench.store.operations.in_states(None, set(State))
             == await bench.store.operations.on_topic("a", 0)

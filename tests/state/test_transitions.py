@@ -53,7 +53,7 @@ def happens(store: Store, event: str, ttl_s=3600):
         case "commit":
             return store.operations.commit("one", b"answer", "made")
         case "sweep":
-            return store.operations.sweep()
+            return store.operations.sweep([])
     return getattr(store.operations, event)("one")
 
 
@@ -137,12 +137,12 @@ async def test_what_is_open_again_is_kept_as_long_as_it_is_open(kind, tmp_path, 
         await brought_to(bench.store, "EXPIRED")
         assert await bench.store.operations.unknown("one") == "UNKNOWN"
         await bench.wait(0.3)
-        await bench.store.operations.sweep()
+        await bench.store.operations.sweep([])
         await stands(bench.store, "UNKNOWN")
         assert await bench.store.operations.begin(operation("two", request_id="r")) == InProgress(
             "one"
         )
         assert await bench.store.operations.commit("one", b"answer") == "COMMITTED"
         await bench.wait(0.3)
-        await bench.store.operations.sweep()
+        await bench.store.operations.sweep([])
         assert await bench.store.operations.get("one") is None

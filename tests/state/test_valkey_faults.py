@@ -232,7 +232,7 @@ async def test_what_ended_leaves_nothing_behind(own_valkey: ValkeyProcess):
         await store.rates.take([Bucket("calls", 50, 5)])
         await store.leases.lease("h", [Slot("streams", 1)], 0.1)
         await asyncio.sleep(0.3)
-        await store.operations.sweep()
+        await store.operations.sweep([])
     left = {
         word for word in own_valkey.command("KEYS *").decode().split("\r\n") if word.startswith("{")
     }
