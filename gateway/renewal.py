@@ -52,14 +52,14 @@ class _Watch:
         self.refused = False
         self.asked = asyncio.Event()
         self._in_use, _ = _content(renewable.files)
-        self._doubted = ""
+        self._doubted = self._told = ""
 
     async def look(self) -> bool:
         """Whether other files are in use now."""
         renewable = self.renewable
         content, unreadable = await in_background(lambda: _content(renewable.files))
         if content == self._in_use:
-            self._doubted, self.refused = "", False
+            self._doubted, self._told, self.refused = "", "", False
             return False
         try:
             if unreadable is not None:
@@ -72,7 +72,7 @@ class _Watch:
         except (OSError, ValueError) as error:
             self._refuse(content, error)
             return False
-        self._in_use, self._doubted, self.refused = content, "", False
+        self._in_use, self._doubted, self._told, self.refused = content, "", "", False
         log.info("certificates taken over", setting=renewable.setting)
         return True
 
@@ -85,8 +85,8 @@ class _Watch:
         """Told at the second look only: files that belong together are written one by one."""
         if self._doubted != content:
             self._doubted = content
-        elif not self.refused:
-            self.refused = True
+        elif self._told != content:
+            self.refused, self._told = True, content
             log.error(
                 "certificates not taken over, the old ones stay in use",
                 setting=self.renewable.setting,

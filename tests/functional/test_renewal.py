@@ -173,6 +173,16 @@ async def test_files_that_cannot_be_used_change_nothing_and_are_told_once(site):
         assert site.told(REFUSED) == 1
 
 
+async def test_another_mistake_in_the_place_of_one_is_told_too(site):
+    foreign = certificate(authority("foreign"), dns("localhost"))
+    site.write(server_key=foreign.key_pem)
+    await until(lambda: len(site.refusals) == 1)
+    site.write(ca_pem=b"rubbish", server_key=b"rubbish")
+    await until(lambda: len(site.refusals) == 2)
+    assert site.app.renewals.refused == {"server.tls": True}
+    assert await site.answers()
+
+
 async def test_a_file_that_is_gone_or_a_certificate_that_has_expired_is_not_taken_over(site):
     (site.folder / "server.key").rename(site.folder / "elsewhere")
     await until(lambda: site.refusals)
