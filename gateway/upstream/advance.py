@@ -2,11 +2,13 @@
 from before, too, or in one that is joined to such a one.
 """
 
+from collections.abc import Iterator
 from typing import Final
 
 from gateway.upstream.place import Place, Step
+from gateway.upstream.rows import marker_of
 from gateway.upstream.trail import Trail
-from gateway.upstream.ways import BY_NUMBER, BY_ROW, OVERLAP, WAYS
+from gateway.upstream.ways import BY_MARKER, BY_NUMBER, BY_ROW, OVERLAP, WAYS, Cursor
 from gateway.upstream.windows import LostError, Reader, Seen, Source
 
 _MAX_WINDOWS: Final = 8
@@ -71,18 +73,32 @@ async def is_whole(source: Source, first: Seen) -> bool:
     """
     if first.at != WAYS[first.way].start or not first.rows:
         return True
-    for offset in (1, 2):
+    for way, window in _next(source, first):
         try:
-            after = await Reader(source, BY_ROW, first.limit).read(offset)
+            after = await Reader(source, way, first.limit).read(window)
         except LostError:
-            return True
+            # An offset beyond the end; or a marker whose row has gone, which proves nothing.
+            return way == BY_ROW
+        if not after.rows and way == BY_MARKER:
+            # The end, unless it was said of a row that has gone.
+            return first.same_end(await Reader(source, first.way, first.limit).read(first.at))
         if not after.rows or not first.same_end(after):
             return not after.rows
         if len(after.rows) < len(first.rows):
             return True
-    # The offset is not heeded, so that nothing else can be found.
+    # Neither offset nor marker is heeded, so that nothing else can be found.
     source.count.of_list = True
     return True
+
+
+def _next(source: Source, first: Seen) -> Iterator[tuple[int, Cursor]]:
+    """Where the rows after a first window can be: an offset may count rows, also where one or two
+    came in front of them meanwhile, or pages.
+    """
+    for offset in (1, 2, len(first.rows) + 1):
+        yield BY_ROW, offset
+    if source.ways > BY_MARKER and (last := marker_of(first.rows[-1])):
+        yield BY_MARKER, last
 
 
 def _adds_nothing(after: Seen, trail: Trail) -> bool:

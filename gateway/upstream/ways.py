@@ -151,3 +151,4 @@ WAYS: Final[tuple[Way, ...]] = (_ByRow(), _ByNumber(), _ByMarker())
 """In the order in which they are tried; not every list has the last one."""
 BY_ROW: Final = 0
 BY_NUMBER: Final = 1
+BY_MARKER: Final = 2

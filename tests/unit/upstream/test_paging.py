@@ -295,11 +295,41 @@ def test_a_page_that_is_cut_and_counts_its_own_rows_ends_no_list(binding, cap, o
             assert joined(shelf.walk(50)) == shelf.all() == list(range(rows))
 
 
+MARKED = [binding for binding in PAGED if binding.paging == options_pb2.PAGING_MARKER]
+
+
+@pytest.mark.parametrize("cap", [1, 5, 10, 46])
+@pytest.mark.parametrize("binding", MARKED, ids=rpc_of)
+def test_where_markers_alone_lead_on_a_page_that_counts_its_own_rows_ends_no_list(binding, cap):
+    """Point 9: no offset shows that there is more."""
+    rules = Paging(offset="ignored", cap=cap, count="page")
+    for rows in (cap - 1, cap, cap + 1, 2 * cap + 2, 120):
+        shelf = Shelf(binding, items(rows), rules)
+        assert joined(shelf.walk(50)) == shelf.all() == list(range(rows))
+
+
+@pytest.mark.parametrize("missing", ["empty", "bad_request", "not_found", "start"])
+@pytest.mark.parametrize("binding", MARKED[:1], ids=rpc_of)
+def test_the_last_row_of_such_a_page_may_be_deleted_meanwhile(binding, missing):
+    """Point 9: what CBR says of a marker that is gone is no end of a list."""
+    shelf = Shelf(
+        binding,
+        items(30),
+        Paging(offset="ignored", cap=10, count="page", missing_marker=missing),
+    )
+    last = shelf.items[9]
+    shelf.within = lambda shelf: (
+        shelf.items.remove(last) if shelf.reads == 5 and last in shelf.items else None
+    )
+    assert set(joined(shelf.walk(50))) >= {*range(30)} - {9}
+    assert last not in shelf.items
+
+
 def test_where_nothing_shows_what_is_counted_it_is_looked_for_once():
     rules = Paging(offset="ignored", marker="ignored", cap=10)
     shelf = Shelf(ONE_OF_EACH_KIND[0], items(10), rules)
     reads = [(len(shelf.walk(50)), shelf.reads) for _ in range(3)]
-    assert reads == [(1, 3), (1, 4), (1, 5)]
+    assert reads == [(1, 4), (1, 5), (1, 6)]
 
 
 @pytest.mark.parametrize("place", [0, 3, 11, 29])
