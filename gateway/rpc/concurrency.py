@@ -47,7 +47,7 @@ class Concurrency:
         self._settings, self._clock = settings, clock
         self._busy = busy or LoopShare()
         self._limit = AdaptiveLimit(settings.min_calls, settings.max_calls)
-        self._held: Counter[str] = Counter()
+        self._held: dict[str, int] = {}
         self._queue = FairQueue()
         self._queue_since = 0.0
         self._ends: list[tuple[float, int, Waiting]] = []
@@ -82,7 +82,7 @@ class Concurrency:
                 return False
             self._look()
         self.running += 1
-        self._held[tenant] += 1
+        self._held[tenant] = self._held.get(tenant, 0) + 1
         call.place = tenant
         return True
 
@@ -142,7 +142,7 @@ class Concurrency:
         if self.running < limit:
             return True
         tenants = len(self._held) + (tenant not in self._held)
-        return self._held[tenant] < -(-limit // tenants)
+        return self._held.get(tenant, 0) < -(-limit // tenants)
 
     def _serve(self) -> None:
         fresh_since = self._clock.monotonic() - _FRESH_S
@@ -151,7 +151,7 @@ class Concurrency:
                 # Its caller has just left, and it has not heard of that yet.
                 continue
             self.running += 1
-            self._held[waiting.tenant] += 1
+            self._held[waiting.tenant] = self._held.get(waiting.tenant, 0) + 1
             waiting.turn.set_result(None)
 
     def _refuse(self, waiting: Waiting) -> None:

@@ -7,7 +7,7 @@ much left for the next tenant. Slow answers are successes, which no breaker sees
 
 import asyncio
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -26,22 +26,22 @@ class Places:
 
     def __init__(self, count: int) -> None:
         self._free = count
-        self._held: Counter[Holder] = Counter()
-        self._of_tenants: Counter[str] = Counter()
+        self._held: dict[Holder, int] = {}
+        self._of_tenants: dict[str, int] = {}
+        # No Counters, whose missing keys are looked up in Python.
         self._waiting: dict[Holder, deque[asyncio.Future[None]]] = {}
 
     def use(self) -> tuple[int, int]:
         """How many are held, and how many calls wait for one."""
-        return self._held.total(), sum(map(len, list(self._waiting.values())))
+        return sum(list(self._held.values())), sum(map(len, list(self._waiting.values())))
 
     def may_take(self, holder: Holder) -> bool:
-        holds = self._of_tenants[holder.tenant] + self._held[holder]
-        return holds < self._free and holder not in self._waiting
+        return self._holds(holder) < self._free and holder not in self._waiting
 
     def take(self, holder: Holder) -> None:
         self._free -= 1
-        self._held[holder] += 1
-        self._of_tenants[holder.tenant] += 1
+        self._held[holder] = self._held.get(holder, 0) + 1
+        self._of_tenants[holder.tenant] = self._of_tenants.get(holder.tenant, 0) + 1
 
     async def wait(self, holder: Holder) -> None:
         """As `take`, once the holder may."""
@@ -75,7 +75,7 @@ class Places:
                 turn.set_result(None)
 
     def _holds(self, holder: Holder) -> int:
-        return self._of_tenants[holder.tenant] + self._held[holder]
+        return self._of_tenants.get(holder.tenant, 0) + self._held.get(holder, 0)
 
     def _forget(self, holder: Holder, turn: asyncio.Future[None]) -> None:
         """Who is left of the holder comes after all who hold as few."""
