@@ -75,48 +75,48 @@ class Watch:
         await self._life.begin()
         while True:
             self._queue.wake.clear()
-            if await self._life.ended():
+            if self._life.due and await self._life.ended():
                 return
-            if not (
-                await self._beaten()
-                or await self._told_health()
-                or await self._started()
-                or await self._delivered()
-            ):
-                if self._all_terminal():
-                    await self._life.end(task_pb2.STREAM_END_REASON_ALL_TERMINAL)
-                    return
-                await self._rest()
+            failure = self._subscription.failure
+            if self._life.beats():
+                await self._beat()
+            elif (failure is None) is not self._healthy:
+                await self._tell_health(failure)
+            elif not self._live:
+                if not await self._started():
+                    await self._life.rest()
+            elif (event := self._queue.pop(self._subscription.token)) is not None:
+                payload, self._life.token = event
+                await self._life.write(payload)
+            elif self._all_terminal():
+                await self._life.end(task_pb2.STREAM_END_REASON_ALL_TERMINAL)
+                return
+            else:
+                # Nothing waits, so that everything up to the last poll has been told.
+                self._life.token = self._subscription.token
+                await self._life.rest()
 
-    # Steps: each answers whether it did something
-    # --------------------------------------------------------------------------------------
+    # Steps
+    # ----------------------------------------------------------------------------------------------
 
-    async def _beaten(self) -> bool:
-        if not self._life.beats():
-            return False
+    async def _beat(self) -> None:
         lag = Duration()
         lag.FromMilliseconds(round((self._clock.monotonic() - self._subscription.read_at) * 1000))
         opened = self._subscription.open_rows() if self._live else []
         count = sum(self._subscription.selection.shows(row.task) for row in opened)
         beat = task_pb2.WatchHeartbeat(source_lag=lag, open_task_count=count)
         await self._life.send(heartbeat=beat)
-        return True
 
-    async def _told_health(self) -> bool:
-        failure = self._subscription.failure
-        if (failure is None) is self._healthy:
-            return False
+    async def _tell_health(self, failure: GatewayError | None) -> None:
         self._healthy = failure is None
         status = task_pb2.SourceStatus(
             healthy=self._healthy,
             failure=self._terms.status_of(failure) if failure is not None else None,
         )
         await self._life.send(source_status=status)
-        return True
 
     async def _started(self) -> bool:
-        if self._live:
-            return False
+        """Whether it has begun, or there was something to tell before that."""
         since_us, ids = self._reach()
         table = self._subscription.poller.table
         if self._subscription.poller.covers(since_us, ids) and not self._is_behind():
@@ -143,22 +143,6 @@ class Watch:
             self._cursor is not None
             and self._subscription.poller.table.newest_us < self._cursor.newest_us
         )
-
-    async def _delivered(self) -> bool:
-        if not self._live:
-            return False
-        event = self._queue.pop(self._subscription.token)
-        if event is None:
-            return False
-        payload, self._life.token = event
-        await self._life.write(payload)
-        return True
-
-    async def _rest(self) -> None:
-        if self._live:
-            # Nothing waits, so that everything up to the last poll has been told.
-            self._life.token = self._subscription.token
-        await self._life.rest()
 
     # Starting
     # ----------------------------------------------------------------------------------------------
@@ -273,9 +257,9 @@ class Watch:
         await self._life.send(gap=task_pb2.WatchGap(since_time=since, reason=reason))
 
     def _all_terminal(self) -> bool:
+        """Whether it is to end with the last task, of which all has been told."""
         if (
-            not (self._terms.until_terminal and self._live)
-            or len(self._queue)
+            not self._terms.until_terminal
             or self._subscription.unresolved()
             or self._subscription.awaits()
         ):

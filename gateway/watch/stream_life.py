@@ -65,6 +65,12 @@ class StreamLife:
     async def _recheck(self) -> float:
         return min(await self._terms.recheck(), self._hub.settings.recheck_s)
 
+    @property
+    def due(self) -> bool:
+        """Whether it is time to end it, or to ask whether its caller may still watch."""
+        at = min(self._terms.ends_at, self._lifetime_at, self._recheck_at)
+        return self._hub.ending or self._clock.monotonic() >= at
+
     async def ended(self) -> bool:
         """Ends the stream in order, if it is time."""
         now = self._clock.monotonic()
