@@ -38,6 +38,7 @@ from gateway.rpc.handlers.watch import WatchHandlers
 from gateway.rpc.in_flight import InFlight
 from gateway.rpc.pipeline import Serving
 from gateway.rpc.server import Bounds, Servers
+from gateway.time_limit import TimeLimit
 from gateway.upstream.catalog import Catalog
 from gateway.upstream.drift import Drift
 from gateway.upstream.upstream_error import codes
@@ -88,7 +89,7 @@ def make_serving(
     recorder = Recorder.of(audit, config.audit.networks, way.catalog)
     room = Concurrency(config.server.overload, way.clock)
     limits = config.server.limits
-    arrivals = Arrivals(limits.message_timeout_s, limits.max_message_bytes)
+    arrivals = Arrivals(TimeLimit(limits.message_timeout_s), limits.max_message_bytes)
     return Serving(
         way.current,
         quota.admission,

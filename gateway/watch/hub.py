@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 from cbrgateway.v1 import task_pb2, types_pb2
 from msgspec import Struct, field
 
+from gateway.time_limit import TimeLimit
 from gateway.watch.poller import Poller
 from gateway.watch.resume import ResumeTokens
 from gateway.watch.selection import Selection, owner_of
@@ -39,7 +40,7 @@ class Hub:
         self.tokens = tokens
         self.settings = tracker.settings
         self.clock = tracker.clock
-        self.stall_s = self.settings.stall_s
+        self.stall = TimeLimit(self.settings.stall_s)
         """How long a caller may read nothing."""
         self.ending = False
         """Whether everybody is to leave."""
@@ -142,11 +143,9 @@ class Hub:
         Callers that do not read are not waited for longer than that.
         """
         self.ending = True
-        self.stall_s = min(self.stall_s, within_s / 2)
+        self.stall.shorten(within_s / 2)
         for queue in self.queues:
             queue.wake.set()
-            if queue.writing is not None:
-                queue.writing.reschedule(asyncio.get_running_loop().time() + self.stall_s)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(within_s):
                 await self._empty.wait()

@@ -39,15 +39,12 @@ class StreamCounts(Struct):
 
 
 class SendQueue:
-    """`wake` is set whenever there may be something to do for the stream; `writing` bounds the
-    message that is being written.
-    """
+    """`wake` is set whenever there may be something to do for the stream."""
 
-    __slots__ = ("_counts", "_pending", "wake", "writing")
+    __slots__ = ("_counts", "_pending", "wake")
 
     def __init__(self, counts: StreamCounts | None = None) -> None:
         self.wake = asyncio.Event()
-        self.writing: asyncio.Timeout | None = None
         self._pending: dict[str, Pending] = {}
         self._counts = counts or StreamCounts()
 

@@ -130,7 +130,7 @@ class StreamLife:
         self._sequence += 1
         own = self._terms.event(resume_token=self.token, sequence=self._sequence)
         try:
-            async with asyncio.timeout(self._hub.stall_s) as self._queue.writing:
+            with self._hub.stall:
                 await self._terms.write(shared + own.SerializeToString())
             self._hub.counts.sent += 1
         except TimeoutError:
@@ -140,8 +140,6 @@ class StreamLife:
                 " with the last token."
             )
             raise GatewayError(errors_pb2.ERROR_REASON_CALLER_TOO_SLOW, text) from None
-        finally:
-            self._queue.writing = None
 
 
 def _name(reason: task_pb2.StreamEndReason.ValueType) -> str:

@@ -166,12 +166,10 @@ async def test_a_caller_that_does_not_read_is_ended_and_disturbs_nobody():
             await until(lambda: world.app.hub.queues)
             async with watching(world) as reader:
                 await reader.until("snapshot_end")
-                hub = world.app.hub
-                await until(lambda: len(hub.queues) == 2)
                 for task in tasks[:5]:
                     end_task(world, task)
                 await reader.until("terminal", 5)
-                await until(lambda: len(hub.queues) == 1, 20)
+                await until(lambda: len(world.app.hub.queues) == 1, 20)
                 rest = await Listener(stuck).ended()
             assert (rest.failure.code, rest.failure.reason) == ("ABORTED", "CALLER_TOO_SLOW")
             assert rest.token
