@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Final, Protocol
+from typing import BinaryIO, Final, Protocol
 
 import msgspec
 import structlog
@@ -27,6 +27,9 @@ from gateway.state import KeyValue, StoreDown
 _HANGS_S: Final = 30.0
 _CLOSE_S: Final = 3.0
 _STORE_S: Final = 10.0
+_BLOCK: Final = 1 << 20
+_LONGEST: Final = 1 << 16
+"""No anchor has as many bytes, and of a longer line no more is kept."""
 _anchor: Final = msgspec.json.Decoder(Anchor)
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
@@ -59,27 +62,28 @@ class AnchorFile(msgspec.Struct, frozen=True):
         do, also one from a pipe. Raises OSError, FileNotFoundError excepted.
         """
         try:
-            return list(anchors_in(self.path.read_bytes().splitlines()))
+            with self.path.open("rb") as file:
+                return list(anchors_in(iter(partial(file.readline, _LONGEST), b"")))
         except FileNotFoundError:
             return []
 
     def last(self, keys: Keys, writers: Iterable[str]) -> list[Anchor]:
         """The last genuine one of each of the writers.
 
-        Raises OSError, FileNotFoundError excepted, also for what `add` cannot add to.
+        Read from its end, as it grows for years. Raises OSError, FileNotFoundError excepted, also
+        for what `add` cannot add to.
         """
+        wanted, found = set(writers), []
         try:
             with reading(self.path) as file:
-                lines = file.read().splitlines()
+                for anchor in anchors_in(backwards(file)):
+                    if anchor.writer in wanted and genuine(keys, anchor):
+                        wanted.remove(anchor.writer)
+                        found.append(anchor)
+                    if not wanted:
+                        break
         except FileNotFoundError:
             return []
-        wanted, found = set(writers), []
-        for anchor in anchors_in(reversed(lines)):
-            if anchor.writer in wanted and genuine(keys, anchor):
-                wanted.remove(anchor.writer)
-                found.append(anchor)
-                if not wanted:
-                    break
         return found
 
 
@@ -114,6 +118,26 @@ class AnchorStore:
             for anchor in anchors_in((await self._stored.all()).values())
             if genuine(keys, anchor)
         ]
+
+
+def backwards(file: BinaryIO, block: int = _BLOCK, longest: int = _LONGEST) -> Iterator[bytes]:
+    """The lines of a file, the last one first, without those that are longer than an anchor; in as
+    much memory as a block takes.
+    """
+    at, rest, cut = file.seek(0, os.SEEK_END), b"", False
+    while at:
+        size = min(block, at)
+        at = file.seek(at - size)
+        first, *lines = (file.read(size) + rest).split(b"\n")
+        if cut and lines:
+            # The head of a line of which the rest was dropped.
+            lines.pop()
+            cut = False
+        yield from reversed(lines)
+        cut = cut or len(first) > longest
+        rest = b"" if cut else first
+    if not cut:
+        yield rest
 
 
 def line_of(anchor: Anchor) -> bytes:

@@ -5,7 +5,10 @@ anchors that are not ours.
 import asyncio
 import contextlib
 import gzip
+import io
 import json
+import os
+import tracemalloc
 
 import pytest
 from click.testing import CliRunner
@@ -13,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateway.audit import events
-from gateway.audit.anchors import AnchorFile, line_of
+from gateway.audit.anchors import AnchorFile, backwards, line_of
 from gateway.audit.lock import Unusable
 from gateway.audit.opening import open_audit
 from gateway.audit.segments import name_of
@@ -158,6 +161,36 @@ def test_whatever_stands_among_anchors_is_read_to_its_end(made, members, noise):
         "one: "
         in run("verify", folder / "log", "--key-file", folder / "key", "--anchors", lines).output
     )
+
+
+@given(st.lists(st.binary(max_size=30), max_size=12), st.integers(1, 9), st.sampled_from([5, 1000]))
+def test_lines_are_read_backwards_whatever_they_hold(lines, block, longest):
+    data = b"\n".join(lines)
+    read = [each for each in backwards(io.BytesIO(data), block, longest) if each]
+    every = [each for each in reversed(data.split(b"\n")) if each]
+    assert [each for each in read if len(each) <= longest] == [
+        each for each in every if len(each) <= longest
+    ]
+    assert all(each in every for each in read)
+
+
+def test_anchors_of_years_and_endless_lines_take_little_memory(copy):
+    """Point 19: 64 MiB without a line feed between two anchors."""
+    folder, anchor = copy
+    path = folder / "anchors"
+    path.write_bytes(changed(anchor, writer="another") + b"\n")
+    with path.open("ab") as file:
+        file.truncate(64 << 20)
+        file.seek(0, os.SEEK_END)
+        file.write(b"\n" + line_of(anchor))
+    tracemalloc.start()
+    try:
+        assert AnchorFile(path).last(KEYS, [WRITER]) == [anchor]
+        assert AnchorFile(path).last(KEYS, ["nobody"]) == []
+        assert anchor in AnchorFile(path).read()
+        assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def line(members):
