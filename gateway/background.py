@@ -3,7 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Callable, Coroutine
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -31,7 +31,7 @@ async def in_background(work: Callable[[], T]) -> T:
 def on_loop(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T], within_s: float) -> T:
     """What `work` returns or raises, for a thread that waits for it.
 
-    Raises TimeoutError, and ends it then.
+    Raises TimeoutError, and ends it then; also where the loop ends before.
     """
     asked = asyncio.run_coroutine_threadsafe(work, loop)
     try:
@@ -39,3 +39,5 @@ def on_loop(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T], withi
     except TimeoutError:
         asked.cancel()
         raise
+    except CancelledError:
+        raise TimeoutError("the process is ending") from None

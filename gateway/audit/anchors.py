@@ -21,6 +21,7 @@ import structlog
 from gateway.audit.chain import Head, Keys, ascii_json, decoded, signature
 from gateway.audit.record import Anchor
 from gateway.audit.worker import Worker
+from gateway.background import on_loop
 from gateway.regular_file import opened, reading
 from gateway.state import KeyValue, StoreDown
 
@@ -103,11 +104,8 @@ class AnchorStore:
 
     def add(self, anchor: Anchor) -> None:
         """Called in another thread than that of the event loop."""
-        putting = asyncio.run_coroutine_threadsafe(
-            self._stored.put(anchor.writer, line_of(anchor)), self._loop
-        )
         try:
-            putting.result(_STORE_S)
+            on_loop(self._loop, self._stored.put(anchor.writer, line_of(anchor)), _STORE_S)
         except (StoreDown, TimeoutError) as down:
             raise OSError(f"the store: {down}") from down
 

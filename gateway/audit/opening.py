@@ -267,9 +267,7 @@ class _Files(Struct, frozen=True):
 
         def of_our_own(entry: Entry) -> bool:
             try:
-                asyncio.run_coroutine_threadsafe(writer.durable(entry), loop).result(
-                    timeout=self.settings.timeout_s + 1
-                )
+                on_loop(loop, writer.durable(entry), self.settings.timeout_s + 1)
             except (Refused, TimeoutError):
                 return False
             return True
