@@ -46,6 +46,13 @@ def test_an_interval_counts_from_when_the_policy_is_in_force():
     assert later == ["01-19T03:00"]
 
 
+def test_a_week_begins_on_monday_whenever_the_policy_began():
+    rule = "FREQ=WEEKLY;INTERVAL=2;BYDAY=MO,FR;BYHOUR=3;BYMINUTE=00"
+    assert times(rule, "2026-01-08T12:00", "2026-02-01T00:00", start="2026-01-08T12:00") == [
+        *("01-09T03:00", "01-19T03:00", "01-23T03:00")
+    ]
+
+
 def test_a_run_may_come_earlier_where_cbr_does_not_say_from_when_it_counts():
     assert rule_of("FREQ=DAILY;BYHOUR=3;BYMINUTE=00").uncertain_s == 0
     assert rule_of("FREQ=DAILY;INTERVAL=3;BYHOUR=3;BYMINUTE=00").uncertain_s == 2 * DAY
