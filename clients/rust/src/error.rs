@@ -14,6 +14,9 @@ use crate::google::rpc;
 use crate::google::rpc::{bad_request::FieldViolation, precondition_failure, quota_failure};
 use crate::v1::ErrorReason;
 
+/// So many ids of what goes on does a text name.
+const NAMED: usize = 10;
+
 /// Who ended a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -122,7 +125,10 @@ impl Error {
 
     /// How a wait ends whose time is up.
     pub(crate) fn late(within: Duration, still_open: Vec<String>) -> Self {
-        let text = format!("not all has ended after {within:?}, and goes on: {}", still_open.join(", "));
+        let named = still_open.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
+        let more = still_open.len().saturating_sub(NAMED);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let text = format!("not all has ended after {within:?}, and goes on: {named}{more}");
         let mut error = Self::of(Status::deadline_exceeded(""), &Target::default(), String::new());
         error.0.status = Status::deadline_exceeded(&text);
         error.0.message = text;
@@ -239,5 +245,17 @@ impl fmt::Display for Error {
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         self.status.source()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_names_a_few_of_many() {
+        let text = |count: u32| Error::late(Duration::from_secs(1), (0..count).map(|id| id.to_string()).collect()).to_string();
+        assert!(text(10).ends_with("7, 8, 9"), "{}", text(10));
+        assert!(text(12).ends_with("8, 9 and 2 more"), "{}", text(12));
     }
 }

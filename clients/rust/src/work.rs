@@ -95,7 +95,7 @@ impl Work {
         let mut ended = Ended::default();
         let mut failures = Vec::new();
         for (id, seen) in self.tasks.into_all() {
-            match (seen.task, seen.removed) {
+            match (seen.task, seen.removed.filter(|_| !seen.over)) {
                 (task, Some(removal)) => failures.push(of_removal(id, task, &removal, ErrorReason::TaskNotFound)),
                 (Some(task), None) if task.status() == TaskStatus::Succeeded => ended.tasks.push(task),
                 (Some(task), None) if seen.over => failures.push(of_task(task)),
@@ -226,6 +226,17 @@ mod tests {
         assert_eq!(failures["gone"].reason, ErrorReason::TaskNotFound);
         assert_eq!(failures["skipped"].task.as_ref().map(Task::status), Some(TaskStatus::Skipped));
         assert_eq!(failures["unreadable"].message, "CBR refuses it.");
+    }
+
+    #[test]
+    fn a_removal_hides_no_end() {
+        let removed = || Event::Removed(TaskRemoval { task_id: "ended".into(), ..TaskRemoval::default() });
+        let task = Some(task("ended", TaskStatus::Succeeded));
+        let mut work = Work::new("ended".into()).expect("there is an id");
+        for event in [removed(), Event::Terminal(TaskUpdate { task, ..TaskUpdate::default() }), removed()] {
+            heard(&mut work, event);
+        }
+        assert!(work.ended().is_ok_and(|ended| ended.tasks.len() == 1));
     }
 
     #[test]
