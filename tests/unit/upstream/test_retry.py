@@ -61,6 +61,20 @@ def test_a_granted_pause_always_leaves_an_attempt(attempt, kind, retry_after_s, 
     assert found is None or (found >= 0 and _attempt_s(left - found + 1e-9) is not None)
 
 
+@pytest.mark.parametrize("left_s", [0.4, 1.0, 60.0])
+def test_an_attempt_is_waited_for_as_long_as_the_shortest_one_still_fits(left_s):
+    deadline = Deadline(100 + left_s)
+    latest = 100 + deadline.start_within_s(100)
+    assert latest > 100
+    assert deadline.attempt_s(latest - 1e-6) is not None
+    assert deadline.attempt_s(latest + 1e-6) is None
+
+
+@pytest.mark.parametrize("left_s", [0.3, 0.0, -1.0])
+def test_an_attempt_for_which_there_is_no_time_is_not_waited_for(left_s):
+    assert Deadline(100 + left_s).start_within_s(100) == 0
+
+
 @pytest.mark.parametrize(
     ("left", "timeout"), [(60, 5.0), (5, 5), (1, 1), (0.25, 0.25), (0.19, None), (-1, None)]
 )
