@@ -19,7 +19,7 @@ async def test_together_they_create_exactly_as_many_as_the_limit_allows(tmp_path
     async with running_fleet(tmp_path, valkey, GATEWAYS, limit("vaults", "tenant", most)) as fleet:
         worlds = fleet.worlds
         ended = await at_most(
-            800,
+            400,
             [functools.partial(create, worlds[n % GATEWAYS], n, within_s=60) for n in range(calls)],
         )
         assert Counter(e.reason for e in ended) == {
