@@ -5,8 +5,8 @@ one; the few oldest open ones that this would make long are read one by one. Wha
 listed is read, too. All moments are CBR's own, so that our clock does not matter.
 
 Each task that is read by itself fails by itself (`unreadable.py`), and where the list cannot be
-read, single tasks go on being read. Only where CBR answers nothing at all is it left alone for
-longer and longer.
+read, or does not come, single tasks go on being read. Only where CBR answers nothing at all is it
+left alone for longer and longer.
 
 Replicas take turns (`poll_lease.py`): what another one has read is taken in as if it were read
 here, if it shows all that a poll of ours would ask for.
@@ -43,6 +43,8 @@ from gateway.watch.unreadable import Failures, UnreadableTasks
 
 _READS: Final = 200
 _READS_WITHOUT_LIST: Final = 40
+_PATIENCE_S: Final = 2.0
+"""How long those who wait for single tasks wait for a list that does not come."""
 _OLD_ONES: Final = 5
 """Open tasks that are read one by one rather than listed with all that was created after them."""
 _GAP: Final = 0.1
@@ -280,10 +282,14 @@ class Poller:
     async def _look(self, began: float) -> None:
         listed, failure = None, self.failure
         if failure is None or self.outages or began >= self._list_at:
+            coming = asyncio.create_task(self._list())
             try:
-                listed, failure = await self._list(), None
+                await self._meanwhile(coming)
+                listed, failure = await coming, None
             except GatewayError as error:
                 failure = error
+            finally:
+                coming.cancel()
         bad = self._lists.bad() if listed is not None else {}
         reads = await self._read(listed)
         if failure is not None and not reads.answered:
@@ -309,6 +315,15 @@ class Poller:
         self._take(listing, began, reads.failed, bad, whole=whole)
         if whole:
             await self._poll_lease.publish(self.project, listing, shared, began)
+
+    async def _meanwhile(self, coming: asyncio.Task[Listed]) -> None:
+        """Reads the tasks that somebody waits for one by one as long as the list does not come."""
+        while not (await asyncio.wait({coming}, timeout=_PATIENCE_S))[0]:
+            if self.waited_for:
+                began = self._clock.monotonic()
+                reads = await self._read(None)
+                shown = Listing(list(reads.tasks.values()), reads.absent, NEVER)
+                self._take(shown, began, reads.failed, {}, whole=False)
 
     def _ended(self, task_id: str) -> bool:
         known = self.table.rows.get(task_id)

@@ -216,6 +216,34 @@ async def test_named_tasks_are_followed_where_the_list_cannot_be_read(world, fau
     assert seen.kinds[-2:] == ["terminal", "stream_end"]
 
 
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"kind": "delay", "seconds": 600},
+        {"kind": "drip", "chunk_bytes": 1, "seconds": 60},
+        {"kind": "status", "status": 429, "headers": {"Retry-After": "600"}},
+    ],
+    ids=["hangs", "drips", "is put off"],
+)
+async def test_named_tasks_are_followed_where_the_list_does_not_come(fault, monkeypatch):
+    monkeypatch.setattr("gateway.upstream.reads.READ_CAP_S", 600.0)
+    monkeypatch.setattr("gateway.upstream.retry.MAX_ATTEMPT_S", 600.0)
+    async with running_gateway(sections={"watch": FAST}, pace=STILL) as world:
+        live = start_task(world)
+        broken(world, "old", "403")
+        rest = {**fault}
+        order(world, rest.pop("kind"), LIST, times=None, **rest)
+        async with watching(
+            world, filter={"task_ids": ["old", live.id]}, end_when_all_terminal=True
+        ) as seen:
+            await seen.until("snapshot_end")
+            waiting = asyncio.ensure_future(wait(world, live.id, 60, timeout={"seconds": 50}))
+            end_task(world, live)
+            await seen.ended()
+            assert (await waiting).done
+        assert [each.task_id for each in seen.of("removed")] == ["old"]
+
+
 def misspelt(monkeypatch, *task_ids):
     """From now on CBR shows these tasks without their status."""
     real = shown_tasks.task_view
