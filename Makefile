@@ -44,7 +44,7 @@ test: $(STAMPS)/dev ## Run all tests, six at once: they wait more than they comp
 
 .PHONY: soak-quota
 soak-quota: $(STAMPS)/dev ## Run the tests of limits, repeats and crashes with full numbers; takes half an hour
-	@QUOTA_SOAK=1 $(BIN)/python -m pytest --timeout 1800 tests/quota tests/state/test_model.py
+	@QUOTA_SOAK=1 $(BIN)/python -m pytest --timeout 1800 tests/quota tests/state/test_model.py tests/functional/test_growth.py
 
 .PHONY: soak-watch
 soak-watch: $(STAMPS)/dev ## Run the tests of streams with full numbers; takes a quarter of an hour, and prints figures

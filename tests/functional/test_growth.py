@@ -1,16 +1,19 @@
 """What a call costs does not grow with what the gateway has to know: counted in lines of its Python
-that run, with one and with thousands of tenants, limits and open operations.
+that run, with one and with thousands of tenants, projects, limits and open operations.
 """
 
-import asyncio
 import contextlib
 import hashlib
 import os
 
+import grpc
 import pytest
+from cbrgateway.v1 import task_pb2
+from cbrgateway.v1.task_pb2_grpc import TaskServiceStub
 
 from benchmarks import processes
 from benchmarks.counts import lines_of_call, serving
+from benchmarks.ways import API_KEY
 from gateway.state import Charge, Operation
 
 MANY = 10_000 if os.environ.get("QUOTA_SOAK") else 500
@@ -26,6 +29,10 @@ def configured(upstream, number):
             ("concurrent_changes", {"value": 10**6}),
         )
     ]
+    (own,) = config["tenants"]
+    own["projects"] += [
+        {"id": f"{n:031x}f", "region": "local", "credential": "main"} for n in range(number)
+    ]
     config["tenants"] += [
         {
             "id": f"tenant-{n}",
@@ -38,21 +45,38 @@ def configured(upstream, number):
     return config
 
 
-async def open_operation(store, n):
-    charge = Charge(f"vaults:tenant:tenant-{n}", 1, None)
+async def open_operation(store, n, tenant):
+    charge = Charge(f"vaults:tenant:{tenant}", 1, None)
     await store.begin(
-        Operation(f"open-{n}", f"tenant-{n}", "CreateVault", "", b"", (charge,), 3600)
+        Operation(f"open-{tenant}-{n}", tenant, "CreateVault", "", b"", (charge,), 3600)
     )
+
+
+def watching(address):
+    """Opens a stream of tasks, and leaves it once it has begun."""
+    metadata = (("authorization", f"Bearer {API_KEY}"),)
+
+    async def watch():
+        async with grpc.aio.insecure_channel(address) as channel:
+            stream = TaskServiceStub(channel).WatchTasks(
+                task_pb2.WatchTasksRequest(), metadata=metadata
+            )
+            assert (await stream.read()).HasField("snapshot_end")
+            stream.cancel()
+
+    return watch
 
 
 @contextlib.asynccontextmanager
 async def gateway_with(upstream, number):
     async with serving(configured(upstream, number)) as (app, calls):
-        await asyncio.gather(*(open_operation(app.store.operations, n) for n in range(number)))
-        yield calls
+        for n in range(number):
+            for tenant in ("bench", f"tenant-{n}"):
+                await open_operation(app.store.operations, n, tenant)
+        yield {**calls, "watch": watching(app.address)}
 
 
-@pytest.mark.parametrize("workload", ["get", "create"])
+@pytest.mark.parametrize("workload", ["get", "list", "create", "watch"])
 async def test_no_call_costs_more_where_there_is_more_of_everything(workload):
     with processes.module("stub", core=processes.LOAD_CORE) as stub:
         async with gateway_with(stub.address, 1) as calls:
