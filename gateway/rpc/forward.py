@@ -17,7 +17,6 @@ from gateway.query.query import query_of
 from gateway.rpc import validation
 from gateway.rpc.call import Call
 from gateway.upstream import etags
-from gateway.upstream.account import Account
 from gateway.upstream.catalog import Catalog
 from gateway.upstream.client import Client
 from gateway.upstream.losses import withhold
@@ -39,27 +38,31 @@ class Forward(Struct, frozen=True):
 
     async def carry_out(self, call: Call, request: Message) -> Message:
         assert call.project is not None
-        account = call.account
-        if call.binding.reads:
-            if call.binding.rpc in self.queried and (
-                request.filter or request.order_by or request.HasField("read_mask")  # type: ignore[attr-defined]
-            ):
-                return await self._queried(call, request)
-            seen = views.view(request)
-            reply = await self.client.read(
-                call.binding,
-                seen.request,
-                account,
-                call.scope,
-                call.time_left_s,
-                on_left=call.note_upstream,
-                clear=unmarked.clear,
-                keep=seen.keep,
-            )
-            call.upstream = reply.upstream
-            self.enricher.add_to_answer(call.project.key, reply.message)
-            etags.tell(reply.message)
-            return seen.finished(reply.message)
+        if not call.binding.reads:
+            return await self._changed(call, request)
+        if call.binding.rpc in self.queried and (
+            request.filter or request.order_by or request.HasField("read_mask")  # type: ignore[attr-defined]
+        ):
+            return await self._queried(call, request)
+        seen = views.view(request)
+        reply = await self.client.read(
+            call.binding,
+            seen.request,
+            call.account,
+            call.scope,
+            call.time_left_s,
+            on_left=call.note_upstream,
+            clear=unmarked.clear,
+            keep=seen.keep,
+        )
+        call.upstream = reply.upstream
+        self.enricher.add_to_answer(call.project.key, reply.message)
+        etags.tell(reply.message)
+        return seen.finished(reply.message)
+
+    async def _changed(self, call: Call, request: Message) -> Message:
+        """A change, or what it would do."""
+        assert call.project is not None
         assert call.slots is not None
         assert call.principal is not None
         nothing_left = views.only_a_mark(request)
@@ -68,7 +71,7 @@ class Forward(Struct, frozen=True):
             binding=call.binding,
             request=request if nothing_left else unmarked.unmarked(request),
             scope=call.quota_scope,
-            account=account,
+            account=call.account,
             time_left_s=call.time_left_s,
             slots=call.slots,
             on_left=call.note_upstream,
@@ -77,7 +80,7 @@ class Forward(Struct, frozen=True):
             guards=call.principal.tenant.guards,
             hidden=call.hidden,
             losses=call.losses,
-            instead=partial(self._nothing, call, request, account) if nothing_left else None,
+            instead=partial(self._nothing, call, request) if nothing_left else None,
         )
         if call.validates:
             return await self._validated(call, change)
@@ -115,7 +118,7 @@ class Forward(Struct, frozen=True):
         query.finish(reply.message)
         return reply.message
 
-    async def _nothing(self, call: Call, request: Message, account: Account) -> Answer:
+    async def _nothing(self, call: Call, request: Message) -> Answer:
         """A change of which nothing is left for CBR: whether its vault is there and the caller's is
         looked up all the same.
         """
@@ -123,7 +126,7 @@ class Forward(Struct, frozen=True):
         reply = await self.client.read(
             read,
             read_request(read, request),
-            account,
+            call.account,
             call.scope,
             call.time_left_s,
             on_left=call.note_upstream,

@@ -193,11 +193,13 @@ class Breaker:
         What was begun in an earlier state is not counted in this one.
         """
         if permit == self._epoch:
-            if self._ends_at is None:
-                self._count(verdict)
-            else:
+            if self._ends_at is not None:
                 self._probing -= 1
                 self._prove(verdict)
+            elif verdict is not Verdict.NOTHING and self._window.count(
+                self._clock.monotonic(), failed=verdict is Verdict.FAILURE
+            ):
+                self._open()
         for follower in self._followers:
             if follower.is_open and follower.retry_after_s() == 0:
                 follower._prove(verdict)  # noqa: SLF001 - same class
@@ -211,12 +213,6 @@ class Breaker:
         # end.
         quiet = now - self._reads._tried_at >= _PAUSE_S  # noqa: SLF001 - same class
         return self._probing == 0 and (quiet or now - self._ends_at >= _PAUSE_S)
-
-    def _count(self, verdict: Verdict) -> None:
-        if verdict is Verdict.NOTHING:
-            return
-        if self._window.count(self._clock.monotonic(), failed=verdict is Verdict.FAILURE):
-            self._open()
 
     def _prove(self, verdict: Verdict) -> None:
         if verdict is Verdict.FAILURE:

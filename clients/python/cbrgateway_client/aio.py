@@ -141,10 +141,10 @@ async def rows(
 async def _next(call: Any, memory: Resumption) -> task_pb2.WatchTasksResponse | None:  # noqa: ANN401 - with and without interceptors
     """The next response, None at the end.
 
-    Raises grpc.RpcError, also when there was none for as long as the watch has patience.
+    Raises grpc.RpcError, also when there was none within the idle timeout.
     """
     try:
-        async with asyncio.timeout(memory.patience_s):
+        async with asyncio.timeout(memory.idle_timeout_s):
             response = await call.read()
     except TimeoutError:
         raise memory.silent() from None

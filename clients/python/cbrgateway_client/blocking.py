@@ -158,7 +158,7 @@ def _unpacked(call: Any) -> Any:  # noqa: ANN401 - of the kind of the page
 def _next(call: Any, memory: Resumption) -> task_pb2.WatchTasksResponse | None:  # noqa: ANN401 - grpc's type has no cancel
     """The next response, None at the end.
 
-    Raises grpc.RpcError, also when there was none for as long as the watch has patience.
+    Raises grpc.RpcError, also when there was none within the idle timeout.
     """
     silent = threading.Event()
 
@@ -166,7 +166,7 @@ def _next(call: Any, memory: Resumption) -> task_pb2.WatchTasksResponse | None: 
         silent.set()
         call.cancel()
 
-    timer = threading.Timer(memory.patience_s, give_up)
+    timer = threading.Timer(memory.idle_timeout_s, give_up)
     timer.daemon = True
     timer.start()
     try:

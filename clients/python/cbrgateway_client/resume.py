@@ -76,14 +76,14 @@ class Resumption:
         self._revisions: OrderedDict[str, int] = OrderedDict()
 
     @property
-    def patience_s(self) -> float:
+    def idle_timeout_s(self) -> float:
         """How long to wait for the next event: as long as a healthy stream can be silent at most,
         and not longer than the watch may take.
         """
         return min(self._silence_s, self._left_s())
 
     def silent(self) -> CallError:
-        """What it means that no event came for `patience_s`."""
+        """What it means that no event came for `idle_timeout_s`."""
         if self._left_s() > 0:
             return lost(f"no sign of life for {self._silence_s:g} s")
         return CallError(
