@@ -30,6 +30,8 @@ from gateway.upstream.change_observer import ChangeResult
 
 REFRESH_S: Final = 1.0
 """Time between two reads of the limits in the store, and of whether it is still the same one."""
+_AT_ONCE: Final = 50
+"""Operations that are looked at before others have their turn."""
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -118,7 +120,10 @@ class Recovery(Struct):
         """Raises StoreDown."""
         await self.operations.sweep(self.clocks())
         failpoint.reach("after_sweep")
-        for op in await self.operations.in_states(None, OPEN):
+        for number, op in enumerate(await self.operations.in_states(None, OPEN)):
+            if number % _AT_ONCE == _AT_ONCE - 1:
+                # There may be thousands, and calls are to be answered meanwhile.
+                await asyncio.sleep(0)
             try:
                 await self._taken_over(op)
             except Exception as error:  # noqa: BLE001 - whatever is in it

@@ -7,13 +7,16 @@ import hashlib
 import os
 
 import grpc
+import msgspec
 import pytest
 from cbrgateway.v1 import task_pb2
 from cbrgateway.v1.task_pb2_grpc import TaskServiceStub
 
 from benchmarks import processes
 from benchmarks.counts import lines_of_call, serving
+from benchmarks.payloads import PROJECT_ID
 from benchmarks.ways import API_KEY
+from gateway.changes.record import OperationDetail
 from gateway.state import Charge, Operation
 
 MANY = 10_000 if os.environ.get("QUOTA_SOAK") else 500
@@ -45,10 +48,13 @@ def configured(upstream, number):
     return config
 
 
-async def open_operation(store, n, tenant):
+async def open_operation(app, n, tenant):
     charge = Charge(f"vaults:tenant:{tenant}", 1, None)
-    await store.begin(
-        Operation(f"open-{tenant}-{n}", tenant, "CreateVault", "", b"", (charge,), 3600)
+    detail = msgspec.msgpack.encode(
+        OperationDetail(app.recovery.heartbeat.owner, PROJECT_ID, b"", marked=True)
+    )
+    await app.store.operations.begin(
+        Operation(f"open-{tenant}-{n}", tenant, "CreateVault", "", detail, (charge,), 3600)
     )
 
 
@@ -72,7 +78,7 @@ async def gateway_with(upstream, number):
     async with serving(configured(upstream, number)) as (app, calls):
         for n in range(number):
             for tenant in ("bench", f"tenant-{n}"):
-                await open_operation(app.store.operations, n, tenant)
+                await open_operation(app, n, tenant)
         yield {**calls, "watch": watching(app.address)}
 
 

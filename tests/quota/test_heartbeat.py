@@ -206,3 +206,20 @@ async def test_a_gateway_of_an_earlier_version_does_not_beat_and_is_there_all_th
             "old": State.SENT,
             "new": State.UNKNOWN,
         }
+
+
+async def test_calls_are_answered_while_thousands_of_open_operations_are_looked_at():
+    """Whether they are understood or not."""
+    async with gateway() as world:
+        recovery, store = world.app.recovery, world.app.store
+        project, _ = TENANTS["payments"]
+        trace = OperationDetail(recovery.heartbeat.owner, project, b"", marked=True)
+        for number in range(1000):
+            detail = msgspec.msgpack.encode(trace) if number % 2 else b""
+            await store.operations.begin(operation(f"open-{number}", detail=detail))
+        sweep, turns = asyncio.create_task(recovery.sweep()), 0
+        while not sweep.done():
+            await asyncio.sleep(0)
+            turns += 1
+        await sweep
+    assert turns >= 10
