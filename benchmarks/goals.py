@@ -40,7 +40,7 @@ class Verdict:
 GATEWAY, EVERYTHING = "gateway httptools", "everything on"
 FILE, VALKEY = "limits, file", "limits, Valkey"
 _CPU, _CALLER, _P50 = "server_cpu_us", "caller_cpu_us", "p50_ms"
-START_LIMIT_S: Final = 1.5
+START_LIMIT_S: Final = 0.6
 
 GOALS: Final = (
     Goal(

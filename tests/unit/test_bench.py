@@ -140,7 +140,7 @@ def test_the_middle_of_rounds_is_taken_figure_by_figure():
 def test_every_goal_has_its_figures_and_knows_when_it_is_met():
     figures = every_round()
     figures["echo", "get:8"] = [some_sample(server_cpu_us=us) for us in (100.0, 10.0, 200.0)]
-    found = goals.verdicts(figures, start_s=1.0)
+    found = goals.verdicts(figures, start_s=0.5)
     assert len(found) == len(goals.GOALS) + 1
     by_text = {verdict.text: verdict for verdict in found}
     against_echo = by_text["gateway CPU per GetVault / bare grpc.aio echo"]
@@ -150,7 +150,7 @@ def test_every_goal_has_its_figures_and_knows_when_it_is_met():
 
 
 def test_table_and_document_show_every_figure_and_goal():
-    run = Run(every_round(), start_s=1.0, streams=STREAMS, overload=OVERLOAD, commits={1: 4000.0})
+    run = Run(every_round(), start_s=0.5, streams=STREAMS, overload=OVERLOAD, commits={1: 4000.0})
     verdicts = [*goals.verdicts(run.rounds, run.start_s), *streams.verdicts(STREAMS, OVERLOAD)]
     text = report.table(run, verdicts)
     assert all(subject.name in text for subject in plan.SUBJECTS)
