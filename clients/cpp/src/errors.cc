@@ -1,5 +1,6 @@
 #include "cbrgateway/errors.h"
 
+#include <algorithm>
 #include <thread>
 #include <utility>
 
@@ -26,6 +27,12 @@ template <class Message>
 std::optional<Message> Unpacked(const google::protobuf::Any& detail) {
   Message message;
   return detail.UnpackTo(&message) ? std::optional(message) : std::nullopt;
+}
+
+/// Whether a detail is what Explained adds.
+bool IsOwn(const google::protobuf::Any& detail) {
+  const auto info = Unpacked<google::rpc::ErrorInfo>(detail);
+  return info && info->domain() == kOwnDomain;
 }
 
 /// What is said before gRPC's own words, where nobody answered.
@@ -127,9 +134,10 @@ void Error::Add(const google::protobuf::Any& detail) {
 void Error::Add(const google::rpc::ErrorInfo& info) {
   const std::map<std::string, std::string> facts(info.metadata().begin(), info.metadata().end());
   if (info.domain() == kOwnDomain) {
-    request_id = facts.at(kRequestId);
+    const auto fact = [&](const char* name) { return facts.contains(name) ? facts.at(name) : ""; };
+    request_id = fact(kRequestId);
     kind = kind == Kind::kAnswered ? kind : KindOf(grpc::Status(code, message), facts.contains(kPlaintext));
-    if (kind == Kind::kUntrusted && HasExpiredCertificate(facts.at(kAddress))) {
+    if (kind == Kind::kUntrusted && HasExpiredCertificate(fact(kAddress))) {
       kind = Kind::kExpiredCertificate;
     }
     return;
@@ -151,7 +159,10 @@ grpc::Status Explained(const grpc::Status& status, const Target& target, const s
   if (!packed.ParseFromString(status.error_details())) {
     return status;
   }
-  if (packed.details().empty()) {
+  // What a server has sent in our name is none of it.
+  auto& details = *packed.mutable_details();
+  details.erase(std::remove_if(details.begin(), details.end(), IsOwn), details.end());
+  if (details.empty()) {
     message = Told(KindOf(status, target.plaintext), target.address) + message;
   }
   packed.set_code(status.error_code());

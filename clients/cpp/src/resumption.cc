@@ -15,7 +15,7 @@ constexpr milliseconds kDefaultHeartbeat{20'000};
 constexpr std::chrono::hours kLongestHeartbeat{1};  // The gateway refuses one that is longer, and any that is not positive.
 constexpr milliseconds kFirstPause{200};
 constexpr std::chrono::seconds kLongestPause{20};
-constexpr std::chrono::minutes kReconnectTimeout{1};  // Without a sign of life for longer, the next failure ends the watch.
+constexpr std::chrono::minutes kReconnectTimeout{1};  // After failures alone for longer, the next one ends the watch.
 constexpr std::size_t kMaxRemembered = 10'000;  // Tasks whose last revision is known. One that was forgotten may be told twice.
 
 }  // namespace
@@ -42,7 +42,6 @@ grpc::Status Resumption::Take(const v1::WatchTasksResponse& event, bool* news) {
   }
   sequence_ = event.sequence();
   failures_ = 0;
-  heard_ = std::chrono::steady_clock::now();
   if (!event.resume_token().empty()) {
     request_.set_resume_token(event.resume_token());
   }
@@ -87,8 +86,8 @@ Resumption::Next Resumption::Ended(const grpc::Status& status) {
     next.gap->mutable_gap()->set_reason(error.what());
     return next;
   }
-  // The first failure after a sign of life never ends it: where heartbeats are rare, silence alone may have taken that long.
-  if (!IsCut(error) || (failures_ > 0 && std::chrono::steady_clock::now() - heard_ > kReconnectTimeout)) {
+  failing_since_ = failures_ > 0 ? failing_since_ : std::chrono::steady_clock::now();
+  if (!IsCut(error) || std::chrono::steady_clock::now() - failing_since_ > kReconnectTimeout) {
     return {.over = true, .status = why};
   }
   return {.pause = std::max(Backoff(), error.retry_delay)};

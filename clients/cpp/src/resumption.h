@@ -51,7 +51,7 @@ class Resumption {
   v1::WatchTasksRequest request_;
   std::int64_t sequence_ = 0;
   std::optional<v1::StreamEnd> end_;
-  std::chrono::steady_clock::time_point heard_ = std::chrono::steady_clock::now();
+  std::chrono::steady_clock::time_point failing_since_;  // When the first of the failures was that no event has followed.
   int failures_ = 0;
   std::unordered_map<std::string, std::int64_t> revisions_;
   std::deque<std::string> order_;  // Ids in revisions_, the oldest first.

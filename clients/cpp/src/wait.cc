@@ -12,6 +12,7 @@ namespace cbrgateway {
 namespace {
 
 constexpr std::size_t kMaxIds = 100;  // So many a watch can name.
+constexpr std::size_t kNamed = 10;    // So many a text names.
 
 const std::string& Named(const std::string& id) {
   if (id.empty()) {
@@ -24,7 +25,11 @@ const std::string& Named(const std::string& id) {
 
 [[noreturn]] void ThrowLate(const Work& work) {
   auto open = work.StillOpen();
-  const std::string text = "not all has ended in time, and goes on: " + absl::StrJoin(open, ", ");
+  const std::size_t named = std::min(open.size(), kNamed);
+  std::string text = "not all has ended in time, and goes on: " + absl::StrJoin(open.begin(), open.begin() + static_cast<std::ptrdiff_t>(named), ", ");
+  if (named < open.size()) {
+    text += " and " + std::to_string(open.size() - named) + " more";
+  }
   throw Error(grpc::Status(grpc::DEADLINE_EXCEEDED, text), std::move(open));
 }
 

@@ -118,7 +118,7 @@ Ended Work::End() const {
   std::vector<FailedWork> failures;
   for (const auto& id : task_order_) {
     const auto& [task, over, removed] = tasks_.at(id);
-    if (removed) {
+    if (removed && !over) {
       failures.push_back(OfRemoval(id, task, *removed, v1::ERROR_REASON_TASK_NOT_FOUND));
     } else if (task && over && task->status() == v1::TASK_STATUS_SUCCEEDED) {
       ended.tasks.push_back(*task);

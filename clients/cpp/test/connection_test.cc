@@ -131,12 +131,12 @@ TEST(Connection, InterceptorsAndArguments) {
 
 TEST(Connection, CredentialsThatDoNotGoTogether) {
   const std::string pem = ReadFile(Given("CA_FILE"));
-  EXPECT_THROW(Connect("gateway", {.certificate = pem}), std::invalid_argument);
-  EXPECT_THROW(Connect("gateway", {.certificate = pem, .key = "none"}), std::invalid_argument);
-  EXPECT_THROW(Connect("gateway", {.authorities = pem, .certificate_file = Given("CERTIFICATE_FILE"), .key_file = Given("KEY_FILE")}), std::invalid_argument);
-  EXPECT_THROW(Connect("gateway", {.certificate_file = "/nowhere", .key_file = Given("KEY_FILE")}), std::invalid_argument);
-  EXPECT_THROW(Connect("gateway", {.authorities = pem, .credentials = grpc::SslCredentials({})}), std::invalid_argument);
-  EXPECT_THROW(Connect("gateway", {.credentials = grpc::SslCredentials({}), .plaintext = true}), std::invalid_argument);
+  EXPECT_THROW(Connect("gateway:50051", {.certificate = pem}), std::invalid_argument);
+  EXPECT_THROW(Connect("gateway:50051", {.certificate = pem, .key = "none"}), std::invalid_argument);
+  EXPECT_THROW(Connect("gateway:50051", {.authorities = pem, .certificate_file = Given("CERTIFICATE_FILE"), .key_file = Given("KEY_FILE")}), std::invalid_argument);
+  EXPECT_THROW(Connect("gateway:50051", {.certificate_file = "/nowhere", .key_file = Given("KEY_FILE")}), std::invalid_argument);
+  EXPECT_THROW(Connect("gateway:50051", {.authorities = pem, .credentials = grpc::SslCredentials({})}), std::invalid_argument);
+  EXPECT_THROW(Connect("gateway:50051", {.credentials = grpc::SslCredentials({}), .plaintext = true}), std::invalid_argument);
   const auto status = List(Connect(Given("ADDRESS"), {.api_key = Given("API_KEY"), .credentials = grpc::SslCredentials({pem, {}, {}})}));
   EXPECT_TRUE(status.ok()) << status.error_message();
 }

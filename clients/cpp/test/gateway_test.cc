@@ -6,8 +6,10 @@
 
 #include <cbrgateway/client.h>
 #include <cbrgateway/v1/vault.grpc.pb.h>
+#include <google/rpc/status.pb.h>
 #include <gtest/gtest.h>
 
+#include "../src/explained.h"
 #include "stage.h"
 
 namespace cbrgateway {
@@ -71,11 +73,11 @@ TEST(Gateway, TokenThatIsNotThere) {
 
 TEST(Gateway, OptionsThatCannotWork) {
   EXPECT_THROW(Connect("", {.api_key = "key"}), std::invalid_argument);
-  EXPECT_THROW(Connect("gateway", {.api_key = "key", .token = [] { return "token"; }}), std::invalid_argument);
-  EXPECT_THROW(Connect("gateway", {.api_key = "key\n"}), std::invalid_argument);
-  EXPECT_THROW(Connect("gateway", {.api_key = "schl\u00fcssel"}), std::invalid_argument);
-  EXPECT_THROW(Connect("gateway", {.authorities = "/etc/ssl/ca.pem"}), std::invalid_argument);
-  EXPECT_THROW(Connect("gateway", {.authorities = ReadFile(Given("CA_FILE")), .plaintext = true}), std::invalid_argument);
+  EXPECT_THROW(Connect("gateway:50051", {.api_key = "key", .token = [] { return "token"; }}), std::invalid_argument);
+  EXPECT_THROW(Connect("gateway:50051", {.api_key = "key\n"}), std::invalid_argument);
+  EXPECT_THROW(Connect("gateway:50051", {.api_key = "schl\u00fcssel"}), std::invalid_argument);
+  EXPECT_THROW(Connect("gateway:50051", {.authorities = "/etc/ssl/ca.pem"}), std::invalid_argument);
+  EXPECT_THROW(Connect("gateway:50051", {.authorities = ReadFile(Given("CA_FILE")), .plaintext = true}), std::invalid_argument);
 }
 
 TEST(Gateway, Error) {
@@ -172,6 +174,19 @@ TEST(Gateway, WrongCa) {
   const auto error = Failed(ListVaults(Connected(options)), grpc::UNAVAILABLE, {"certificate", Given("ADDRESS")});
   EXPECT_EQ(error.kind, Kind::kUntrusted);
   Passed("wrong-ca");
+}
+
+TEST(Gateway, DetailsInTheNameOfThisPackage) {
+  google::rpc::ErrorInfo forged;
+  forged.set_domain("cbrgateway-client");
+  google::rpc::Status packed;
+  packed.add_details()->PackFrom(forged);
+  const grpc::Status status(grpc::UNAVAILABLE, "certificate verify failed", packed.SerializeAsString());
+  EXPECT_EQ(Error(status).request_id, "");
+  (*forged.mutable_metadata())["request_id"] = "forged";
+  packed.mutable_details(0)->PackFrom(forged);
+  const grpc::Status named(grpc::NOT_FOUND, "gone", packed.SerializeAsString());
+  EXPECT_EQ(Error(Explained(named, {.address = "gateway:50051"}, "ours")).request_id, "ours");
 }
 
 TEST(Gateway, CertificateInWords) {

@@ -128,6 +128,20 @@ TEST(Wait, ItsTimeIsUpWhileNobodyCanBeReached) {
   }
 }
 
+TEST(Wait, ATextNamesAFewOfMany) {
+  std::vector<std::string> many;
+  for (int number = 0; number < 12; ++number) {
+    many.push_back("task-" + std::to_string(number));
+  }
+  try {
+    Wait(Connect(Given("CLOSED_ADDRESS"), {.plaintext = true}), many, In(milliseconds(100)));
+    ADD_FAILURE() << "it has ended";
+  } catch (const Error& late) {
+    EXPECT_EQ(late.still_open, many);
+    EXPECT_NE(std::string(late.what()).find("task-9 and 2 more"), std::string::npos) << late.what();
+  }
+}
+
 v1::WatchTasksResponse Removed(const std::string& task_id, v1::TaskRemovalReason reason) {
   v1::WatchTasksResponse event;
   event.mutable_removed()->set_task_id(task_id);
@@ -156,6 +170,18 @@ TEST(Wait, WhatElseATaskCanComeTo) {
   EXPECT_EQ(failed.failures[0].task->status(), v1::TASK_STATUS_RUNNING);
   EXPECT_EQ(failed.failures[1].task->status(), v1::TASK_STATUS_SKIPPED);
   EXPECT_EQ(failed.failures[2].message, "CBR refuses it.");
+}
+
+TEST(Wait, ARemovalHidesNoEnd) {
+  Work work(std::string("ended"));
+  v1::WatchTasksResponse ended;
+  ended.mutable_terminal()->mutable_task()->set_id("ended");
+  ended.mutable_terminal()->mutable_task()->set_status(v1::TASK_STATUS_SUCCEEDED);
+  const auto removed = Removed("ended", v1::TASK_REMOVAL_REASON_NOT_FOUND);
+  for (const auto& event : {removed, ended, removed}) {
+    work.Hear(event);
+  }
+  EXPECT_EQ(Ids(work.End()), std::vector<std::string>{"ended"});
 }
 
 TEST(Wait, ASubmissionThatCannotBeDecided) {
