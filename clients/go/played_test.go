@@ -133,12 +133,11 @@ func TestAListThatDoesNotGoOnEnds(t *testing.T) {
 func TestCloseEndsAWatch(t *testing.T) {
 	connection := script(t, "CBR_TEST_SCRIPT_ADDRESS", Plaintext())
 	watch := &cbr.WatchTasksRequest{Filter: &cbr.TaskFilter{SubmissionIds: []string{"open"}}}
+	var ended error
 	for event, err := range Watch(context.Background(), cbr.NewTaskServiceClient(connection), watch) {
-		if event.GetSnapshotEnd() != nil {
+		if ended = err; event.GetSnapshotEnd() != nil {
 			connection.Close()
 		}
-		if err != nil {
-			failed(t, err, codes.Canceled, "closing")
-		}
 	}
+	failed(t, ended, codes.Canceled, "closing")
 }

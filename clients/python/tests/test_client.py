@@ -388,7 +388,7 @@ def waits_of_the_script(waited):
             waited(submission(name))
         assert [(each.id, each.reason_name) for each in failed.value.failures] == [(name, reason)]
     with pytest.raises(CallError, match="slow") as late:
-        waited([submission("open"), submission("skipping")], timeout_s=0.5)
+        waited([submission("open"), submission("skipping")], timeout_s=3)
     assert (late.value.kind, late.value.still_open) == (Kind.DEADLINE, ("slow",))
     many = [f"task-{number}" for number in range(250)]
     assert [task.id for task in waited(many + many).tasks] == many

@@ -35,6 +35,8 @@ class WaitTest < Minitest::Test
     closed = gateway(ENV.fetch("CBR_TEST_CLOSED_ADDRESS"), authorities: nil, plaintext: true)
     error = failed(DEADLINE_EXCEEDED, "task-1") { closed.wait("task-1", timeout: 0.5) }
     assert_equal [:deadline, ["task-1"]], [error.kind, error.still_open]
+    many = (0...12).map { |number| "task-#{number}" }
+    assert_equal many, failed(DEADLINE_EXCEEDED, "task-9 and 2 more") { closed.wait(many, timeout: 0) }.still_open
   end
 
   def test_what_else_a_task_can_come_to

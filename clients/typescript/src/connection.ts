@@ -1,3 +1,4 @@
+import { setMaxListeners } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
 
 import {
@@ -153,6 +154,7 @@ export class Gateway {
   #keep(call: { cancel(): void }, signal?: AbortSignal): () => void {
     const cancel = () => call.cancel();
     if (signal?.aborted) cancel();
+    if (signal) setMaxListeners(0, signal); // One for many calls at once is no leak of listeners, of which Node would warn.
     signal?.addEventListener("abort", cancel);
     this.#underWay.add(cancel);
     return () => {

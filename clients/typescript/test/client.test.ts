@@ -261,7 +261,7 @@ async function waitsOfTheScript(gateway: Gateway): Promise<void> {
   assert.deepEqual(json(TaskSchema, bad!.task!), JSON.parse(JSON.stringify(json(TaskSchema, bad!.task!))));
   assert.equal((await failing(submission("nothing"))).failures[0]?.id, "nothing");
   assert.equal((await failing(submission("lost"))).failures[0]?.reason, ErrorReason.SUBMISSION_NOT_FOUND);
-  const late = await failure(status.DEADLINE_EXCEEDED, wait(gateway, [submission("open"), submission("skipping")], { timeoutMs: 500 }), "slow");
+  const late = await failure(status.DEADLINE_EXCEEDED, wait(gateway, [submission("open"), submission("skipping")], { timeoutMs: 3000 }), "slow");
   assert.deepEqual([late.kind, late.stillOpen], ["deadline", ["slow"]]);
   await failure(status.CANCELLED, wait(gateway, submission("open"), { signal: AbortSignal.timeout(100) }));
   const many = Array.from({ length: 500 }, (_, number) => `task-${number % 250}`);

@@ -115,6 +115,19 @@ test("a list that does not go on ends", async () => {
   await assert.rejects(walk(), (error) => error instanceof GatewayError && error.code === status.INTERNAL && error.message.includes("does not go on"));
 });
 
+test("one signal serves many calls without a warning", async () => {
+  const warned: Error[] = [];
+  const note = (warning: Error) => void warned.push(warning);
+  process.on("warning", note);
+  const gateway = connect(SCRIPT);
+  const left = new AbortController();
+  const calls = Array.from({ length: 20 }, () => gateway.client(VaultService).listVaults({}, { signal: left.signal }));
+  await Promise.allSettled(calls);
+  gateway.close();
+  process.off("warning", note);
+  assert.deepEqual(warned.filter(({ name }) => name === "MaxListenersExceededWarning"), []);
+});
+
 test("close ends what is under way", { timeout: 30_000 }, async () => {
   const silent = createServer().listen(0, "127.0.0.1");
   await once(silent, "listening");

@@ -25,7 +25,9 @@ module CbrGateway
     }.freeze
     # So many ids a watch can name.
     MAX_IDS = 100
-    private_constant :CHANNEL, :MAX_IDS
+    # So many a text names.
+    NAMED = 10
+    private_constant :CHANNEL, :MAX_IDS, :NAMED
 
     # @param address [String] `host:port`, or a name that gRPC resolves, such as `dns:///host:port`
     # @param api_key [String] a key that the gateway's operator has made
@@ -93,7 +95,10 @@ module CbrGateway
       filters.each { |field, ids| ids.each_slice(MAX_IDS) { |some| follow(work, V1::TaskFilter.new(field => some), ends_at) } }
       work.ended
     rescue Watch::Late
-      raise Error.new(GRPC::DeadlineExceeded.new("not all has ended after #{timeout} s, and goes on: #{work.still_open.join(', ')}"), still_open: work.still_open)
+      open = work.still_open
+      more = " and #{open.size - NAMED} more" if open.size > NAMED
+      text = "not all has ended after #{timeout} s, and goes on: #{open.first(NAMED).join(', ')}#{more}"
+      raise Error.new(GRPC::DeadlineExceeded.new(text), still_open: open)
     end
 
     # Makes a change, and waits for what it has started.

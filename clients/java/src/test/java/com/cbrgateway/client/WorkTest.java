@@ -83,7 +83,7 @@ class WorkTest {
     assertEquals("nothing", failing(channel, submission("nothing")).failures().get(0).id());
     assertEquals(ErrorReason.ERROR_REASON_SUBMISSION_NOT_FOUND, failing(channel, submission("lost")).failures().get(0).reason());
     var open = Work.of(submission("open"), submission("skipping"));
-    var late = assertThrows(GatewayException.class, () -> open.waitFor(channel, Duration.ofMillis(500)));
+    var late = assertThrows(GatewayException.class, () -> open.waitFor(channel, Duration.ofSeconds(3)));
     assertEquals(Kind.DEADLINE, late.kind());
     assertEquals(List.of("slow"), late.stillOpen());
     assertTrue(late.getMessage().contains("slow"), late.getMessage());
