@@ -15,7 +15,7 @@ Offset = Literal["rows", "pages", "pages_from_0", "ignored"]
 Marker = Literal["honoured", "everywhere", "ignored"]
 MissingMarker = Literal["empty", "bad_request", "not_found", "start"]
 Order = Literal["newest_first", "oldest_first"]
-Count = Literal["total", "page", "less", "more", "none"]
+Count = Literal["total", "page", "so_far", "less", "more", "none"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +33,8 @@ class Paging:
     short: bool = False
     """Pages hold half of the rows that `limit` asks for."""
     count: Count = "total"
-    """What `count` tells: the rows that match, those of the page, five less or more than match; or
-    it is left out.
+    """What `count` tells: the rows that match, those of the page, those up to its end, five less or
+    more than match; or it is left out.
     """
 
     vaults: Order = "newest_first"
@@ -52,10 +52,12 @@ class Paging:
     ) -> tuple[Sequence[Any], int | None]:
         """The rows of one page of `items` (anything with an id), and the count told with them."""
         limit = min((limit + 1) // 2 if self.short else limit, self.cap)
-        shown = items[self._after(items, marker) :][self._skipped(limit, offset) :][:limit]
+        first = self._after(items, marker) + self._skipped(limit, offset)
+        shown = items[first:][:limit]
         told = {
             "total": len(items),
             "page": len(shown),
+            "so_far": min(first, len(items)) + len(shown),
             "less": max(len(items) - 5, 0),
             "more": len(items) + 5,
             "none": None,
@@ -95,6 +97,6 @@ _WISHES = fields.record(
     missing_marker=fields.word("empty", "bad_request", "not_found", "start"),
     cap=fields.integer(1, 1000),
     short=fields.boolean,
-    count=fields.word("total", "page", "less", "more", "none"),
+    count=fields.word("total", "page", "so_far", "less", "more", "none"),
     vaults=fields.word("newest_first", "oldest_first"),
 )

@@ -2,13 +2,12 @@
 from before, too, or in one that is joined to such a one.
 """
 
-from collections.abc import Iterator
 from typing import Final
 
+from gateway.upstream.ends import ends
 from gateway.upstream.place import Place, Step
-from gateway.upstream.rows import marker_of
 from gateway.upstream.trail import Trail
-from gateway.upstream.ways import BY_MARKER, BY_NUMBER, BY_ROW, OVERLAP, WAYS, Cursor
+from gateway.upstream.ways import BY_NUMBER, OVERLAP, WAYS
 from gateway.upstream.windows import LostError, Reader, Seen, Source
 
 _MAX_WINDOWS: Final = 8
@@ -25,8 +24,7 @@ async def advance(source: Source, place: Place, size: int, *, sure: bool = True)
     reader = Reader(source, place.way, _limit(source, place, size), place.longest)
     if not trail.shown:
         seen = await reader.read(way.start)
-        whole = seen.counted_to_end() and (source.count.of_list or await is_whole(source, seen))
-        return _first(reader, seen, size, whole=whole)
+        return _first(reader, seen, size, whole=await ends(source, seen))
     seen, best = await reader.read(way.back(place.cursor)), -1
     for _ in range(_MAX_WINDOWS):
         hit = trail.newest_in(seen.rows, way.index(seen.at, place.cursor))
@@ -37,10 +35,10 @@ async def advance(source: Source, place: Place, size: int, *, sure: bool = True)
             or (hit.number == best and not way.may_repeat(seen.at, seen.rows, hit.index))
         ):
             raise LostError
+        if hit.expected and seen.miscounted:
+            source.count.doubt()
         closer, more = way.closer(seen.at, hit.index), len(seen.rows) - hit.index - 1
-        ended = seen.counted_to_end(expected=hit.expected) and (
-            source.count.of_list or await is_whole(source, seen)
-        )
+        ended = await ends(source, seen, expected=hit.expected)
         if ended or more >= size or (more and (hit.expected or closer is None)):
             return cut(reader, seen, hit.index + 1, size, ended=ended)
         last = not more and (seen.reaches_end or closer is None)
@@ -52,7 +50,8 @@ async def advance(source: Source, place: Place, size: int, *, sure: bool = True)
         elif after and trail.newest_in(after.rows, way.index(after.at, place.cursor)):
             seen = after
         elif after:
-            return await _joined(reader, trail, seen, after, size)
+            steady = None if source.count.of_page else seen.steady(after)
+            return await _joined(reader, trail, seen, after, size, steady=steady)
         best = hit.number
     raise LostError
 
@@ -64,46 +63,11 @@ def _first(reader: Reader, seen: Seen, size: int, *, whole: bool) -> Step:
     return cut(reader, seen, 0, size, ended=whole or not seen.rows)
 
 
-async def is_whole(source: Source, first: Seen) -> bool:
-    """Whether a window in which as many rows stand as are counted is a whole list, if it is one at
-    the start.
-
-    Where the count may be that of the page, and the page one that CBR cut shorter than was asked
-    for, the next row or page tells: once, if the count of that is one of the whole list.
-    """
-    if first.at != WAYS[first.way].start or not first.rows:
-        return True
-    for way, window in _next(source, first):
-        try:
-            after = await Reader(source, way, first.limit).read(window)
-        except LostError:
-            # An offset beyond the end; or a marker whose row has gone, which proves nothing.
-            return way == BY_ROW
-        if not after.rows and way == BY_MARKER:
-            # The end, unless it was said of a row that has gone.
-            return first.same_end(await Reader(source, first.way, first.limit).read(first.at))
-        if not after.rows or not first.same_end(after):
-            return not after.rows
-        if len(after.rows) < len(first.rows):
-            return True
-    # Neither offset nor marker is heeded, so that nothing else can be found.
-    source.count.of_list = True
-    return True
-
-
-def _next(source: Source, first: Seen) -> Iterator[tuple[int, Cursor]]:
-    """Where the rows after a first window can be: an offset may count rows, also where one or two
-    came in front of them meanwhile, or pages.
-    """
-    for offset in (1, 2, len(first.rows) + 1):
-        yield BY_ROW, offset
-    if source.ways > BY_MARKER and (last := marker_of(first.rows[-1])):
-        yield BY_MARKER, last
-
-
 def _adds_nothing(after: Seen, trail: Trail) -> bool:
-    """Whether the window after another is empty, but for what it has to repeat."""
-    last = len(after.rows) - 1
+    """Whether the window after another is empty, but for what it has to repeat: rows without an id
+    by which the next one could be asked for.
+    """
+    last, way = len(after.rows) - 1, WAYS[after.way]
     if last < 0:
         return True
     hit = trail.newest_in(after.rows[last:], None)
@@ -111,16 +75,19 @@ def _adds_nothing(after: Seen, trail: Trail) -> bool:
         after.reaches_end
         and hit is not None
         and hit.number == trail.shown - 1
-        and WAYS[after.way].may_repeat(after.at, after.rows, last)
+        and way.following(after.at, after.rows) == after.at
+        and way.may_repeat(after.at, after.rows, last)
     )
 
 
-async def _joined(reader: Reader, trail: Trail, seen: Seen, after: Seen, size: int) -> Step:
-    """The rows of a window that does not overlap with the one before it.
+async def _joined(
+    reader: Reader, trail: Trail, seen: Seen, after: Seen, size: int, *, steady: bool | None
+) -> Step:
+    """The rows of a window that does not overlap with the one before it. `steady`: as of the counts
+    of both, if these prove anything.
 
     Raises LostError unless both were next to each other, and the second shows new rows alone.
     """
-    steady = seen.steady(after)
     if steady and trail.shown + len(after.rows) > (after.window.total or 0):
         # More were shown than are counted, so that the count proves nothing.
         steady = None

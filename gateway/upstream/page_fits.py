@@ -14,15 +14,24 @@ from gateway.clock import Clock
 
 _KEPT_S: Final = 600.0
 """Then more are tried: the large rows may be gone."""
+_COUNT_KEPT_S: Final = 4 * 3600.0
+"""Then it is looked at again: the cloud may have changed."""
 _MAX_LISTS: Final = 1000
 
 
 class Count(Struct):
-    """Of one operation of a cloud. `of_list`: its count was more than the rows of its window, so
-    that it is not that of the page; or nothing would show it.
+    """Of one operation of a cloud, as far as it is known (ends.py).
+
+    `of_list`: it counts the whole list. `of_page`: it does not, or did not once.
     """
 
     of_list: bool = False
+    of_page: bool = False
+    since: float = 0.0
+
+    def doubt(self) -> None:
+        """There were more rows than it counted."""
+        self.of_list, self.of_page = False, True
 
 
 class Fit(Struct):
@@ -49,9 +58,14 @@ class PageFits:
         now, names = self._clock.monotonic(), (endpoint, project, operation)
         fit = self._fits.pop(names, None)
         if fit is None or now - fit.since > _KEPT_S:
-            count = self._counts.setdefault((endpoint, operation), Count())
-            fit = Fit(since=now, count=count)
+            fit = Fit(since=now, count=self._count(now, endpoint, operation))
         self._fits[names] = fit
         while len(self._fits) > _MAX_LISTS:
             self._fits.popitem(last=False)
         return fit
+
+    def _count(self, now: float, endpoint: str, operation: str) -> Count:
+        count = self._counts.get((endpoint, operation))
+        if count is None or now - count.since > _COUNT_KEPT_S:
+            count = self._counts[endpoint, operation] = Count(since=now)
+        return count

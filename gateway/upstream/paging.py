@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from gateway.errors import AnswerTooLarge, GatewayError
 from gateway.upstream.declaration import Binding, OnBadRow
+from gateway.upstream.ends import is_unpaged
 from gateway.upstream.page_fits import Fit
 from gateway.upstream.page_tokens import PageTokens, owner_of
 from gateway.upstream.place import Place, Step, rest
@@ -70,7 +71,14 @@ class Page(Struct, frozen=True):
         found = await step(_source(self.binding, reader, self.fit), self.place, self.size)
         json_bytes = received()
         fits = json_bytes is not None and json_bytes * _MOST_PER_BYTE <= _MAX_BYTES
-        return self._filled(reader.last, found, found.total, fits=fits)
+        return self._filled(reader.last, found, self._known_total(found), fits=fits)
+
+    def _known_total(self, found: Step) -> int | None:
+        """The rows of the whole list, unless they were counted as if it ended where it does not."""
+        shown, total = self.place.trail.shown + len(found.rows), found.total
+        if total is None or self.fit.count.of_list or total > shown:
+            return total
+        return total if found.ended and total == shown else None
 
     async def sifted(
         self,
@@ -201,14 +209,13 @@ class _Reader:
         self.last: Any = None
 
     async def all(self) -> list[Row]:
-        """Every row of the list.
-
-        A list that CBR shows as a whole has more rows than it shows only if it pages it after all.
-        """
-        shown = await self({}) if self._binding.paging == options_pb2.PAGING_SLICED else None
-        if shown and (shown.total or 0) <= len(shown.rows):
-            return list(shown.rows)
-        return await everything(_source(self._binding, self, self._fit))
+        """Every row of the list."""
+        source = _source(self._binding, self, self._fit)
+        if self._binding.paging == options_pb2.PAGING_SLICED:
+            shown = await self({})
+            if await is_unpaged(source, shown):
+                return list(shown.rows)
+        return await everything(source)
 
     async def __call__(self, ask: dict[str, int | str]) -> Window:
         bad: list[UnreadableRow] = []
@@ -224,8 +231,6 @@ class _Reader:
             and response.total_size >= 0
         )
         total = response.total_size if counted else None
-        if total is not None and total > len(rows):
-            self._fit.count.of_list = True
         return Window(rows, total, limit)
 
     async def _window(

@@ -134,6 +134,11 @@ class Trail(Struct, frozen=True):
                     return Hit(places[0], number, expected=False, sure=sure)
         return None
 
+    def first_in(self, rows: Sequence[Row]) -> int | None:
+        """The index of the first row of all that were shown."""
+        first = self.marks[:_NAME_BYTES]
+        return next((index for index, name in enumerate(_names(rows)) if name == first), None)
+
     def number_of(self, row: Row, index: int) -> int:
         """The number of a row, the last one of several; -1 if no mark of it is kept.
 

@@ -26,10 +26,12 @@ from typing import Final, TypeAlias
 
 from msgspec.structs import replace
 
-from gateway.upstream.advance import advance, cut, is_whole
+from gateway.upstream.advance import advance, cut
+from gateway.upstream.ends import ends
+from gateway.upstream.front import front, with_front
 from gateway.upstream.place import Place, Step, no_list
 from gateway.upstream.rows import Row
-from gateway.upstream.ways import BY_ROW, WAYS, Cursor
+from gateway.upstream.ways import BY_ROW, FRONT, WAYS, Cursor
 from gateway.upstream.windows import LostError, Reader, Source
 
 _OTHER_BOUNDS: Final = 7
@@ -48,6 +50,8 @@ async def step(source: Source, place: Place, size: int) -> Step:
     for read in _reads(source, place):
         try:
             found = await read(source, place, size)
+            if found.ended:
+                found = await with_front(source, place, found, size)
         except LostError:
             continue
         if found.ended and not await _complete(source, place, found):
@@ -63,9 +67,12 @@ async def _complete(source: Source, place: Place, last: Step) -> bool:
     rows that are not those which were shown stand in no order, unless CBR counts others by now.
     """
     shown = place.trail.then(last.rows, last.total)
-    if not place.trail.shown or not shown.doubtful:
+    # A row that came to the front may have been shown, and another one not.
+    moved = last.way == FRONT and shown.total is not None and source.count.of_list
+    if not place.trail.shown or not (shown.doubtful or moved):
         return True
-    here = Place(way=last.way, cursor=WAYS[last.way].start)
+    way = BY_ROW if last.way == FRONT else last.way
+    here = Place(way=way, cursor=WAYS[way].start)
     while not here.trail.endless:
         try:
             some = await advance(source, here, max(source.most - _OTHER_BOUNDS, 1), sure=False)
@@ -81,6 +88,9 @@ async def _complete(source: Source, place: Place, last: Step) -> bool:
 def _reads(source: Source, place: Place) -> Iterator[_Read]:
     """How the rows after a place may be found, one after the other."""
     if place.trail.endless:
+        return
+    if place.way == FRONT:
+        yield front
         return
     yield advance
     ways = sorted(range(source.ways), key=lambda way: way != place.way)
@@ -142,7 +152,7 @@ async def _from_one_window(source: Source, place: Place, size: int) -> Step:
     """
     reader = Reader(source, BY_ROW, source.most)
     seen = await reader.read(WAYS[BY_ROW].start)
-    whole = seen.counted_to_end() and (source.count.of_list or await is_whole(source, seen))
+    whole = await ends(source, seen)
     hit = place.trail.newest_in(seen.rows, place.trail.shown - 1, whole=whole)
     first = hit.index + 1 if hit else 0
     if not whole and (hit is None or first == len(seen.rows)):

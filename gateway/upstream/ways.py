@@ -152,3 +152,7 @@ WAYS: Final[tuple[Way, ...]] = (_ByRow(), _ByNumber(), _ByMarker())
 BY_ROW: Final = 0
 BY_NUMBER: Final = 1
 BY_MARKER: Final = 2
+FRONT: Final = 3
+"""No way: the list has ended, and rows that came to its front follow (front.py). A cursor is how
+many of them were shown.
+"""

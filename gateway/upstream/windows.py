@@ -101,6 +101,12 @@ class Seen(Struct, frozen=True):
             and self.window.total == start + length
         )
 
+    @property
+    def miscounted(self) -> bool:
+        """Whether more rows are there than are counted, if this window is where its way says."""
+        start, total = WAYS[self.way].first(self.at), self.window.total
+        return start is not None and total is not None and start + len(self.rows) > total
+
     def steady(self, after: "Seen") -> bool | None:
         """Whether rows came or went between this window and the one after it, as the counts tell;
         None if they do not.

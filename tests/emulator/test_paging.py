@@ -74,7 +74,8 @@ async def test_a_marker_that_is_gone_gives_what_was_set(http, payments, missing,
 
 
 @pytest.mark.parametrize(
-    ("count", "told"), [("total", 5), ("page", 2), ("less", 0), ("more", 10), ("none", None)]
+    ("count", "told"),
+    [("total", 5), ("page", 2), ("so_far", 2), ("less", 0), ("more", 10), ("none", None)],
 )
 @pytest.mark.usefixtures("ids")
 async def test_the_count_tells_what_was_set(http, payments, count, told):
