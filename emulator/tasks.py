@@ -70,9 +70,7 @@ class Task:
     vault_id: str | None
     vault_name: str | None
     resource: dict[str, Any]
-    """`extra_info.resource`: {"id", "type", "name"} and mostly "extra_info": null, or what was left
-    out of the backup.
-    """
+    """`extra_info.resource`: {"id", "type", "name"} and mostly "extra_info": null."""
     part: str
     """Key of the type's own part in `extra_info`, for example `remove_resources`."""
     details: dict[str, Any]

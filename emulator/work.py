@@ -46,7 +46,7 @@ def resource_ref(resource: BoundResource) -> dict[str, Any]:
         "id": resource.id,
         "type": resource.type,
         "name": resource.name,
-        "extra_info": resource.extra_info or None,
+        "extra_info": None,
     }
 
 

@@ -123,6 +123,8 @@ async def test_excluded_disks_neither_count_nor_are_backed_up(payments: Caller):
     assert vault["billing"]["allocated"] == 40
     backup = await payments.backup(vault["id"])
     assert len((await payments.ok("GET", f"/backups/{backup['id']}"))["backup"]["children"]) == 1
+    (log,) = (await payments.ok("GET", "/operation-logs"))["operation_logs"]
+    assert log["extra_info"]["resource"]["extra_info"] is None
 
 
 async def test_a_second_binding_changes_the_disks_that_are_left_out(payments: Caller):
