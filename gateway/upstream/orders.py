@@ -16,12 +16,13 @@ from gateway.upstream.values import Json, ProtocolError
 
 _PREFIX: Final = "CBC."
 _RESULT: Final = "subscribeResult"
+_RESULTS: Final = (_RESULT, "subscribe_result")
 _FAILED: Final = frozenset({"0", "false", "failed", "fail"})
 _PLACED: Final = frozenset({"1", "true", "success", "succeeded"})
 _ID_NAMES: Final = ("orderId", "order_id", "orderIds", "order_ids", "orderID")
 _LINES: Final = ("orders", "order")
 MEMBERS: Final = frozenset(
-    {_RESULT, "errText", "retMsg", "error_code", "retCode", *_ID_NAMES, *_LINES}
+    {*_RESULTS, "errText", "retMsg", "error_code", "retCode", *_ID_NAMES, *_LINES}
 )
 """Of an answer of which the billing system may have a say."""
 _MAX_IDS: Final = 100
@@ -57,13 +58,27 @@ def placed(answer: Json) -> bool:
 
 def order_ids(answer: Json) -> tuple[str, ...]:
     """The ids of all orders in an answer, each once."""
-    if not isinstance(answer, dict) or answer.keys().isdisjoint((*_ID_NAMES, *_LINES)):
+    if not isinstance(answer, dict):
         return ()
-    found = (
-        *_named(answer),
-        *(text for name in _LINES for line in _listed(answer.get(name)) for text in _of_line(line)),
-    )
+    lines = (line for name in _LINES for line in _listed(answer.get(name)))
+    parts = (text for part in _parts(answer) for text in _named(part))
+    found = (*_named(answer), *(text for line in lines for text in _of_line(line)), *parts)
     return tuple(dict.fromkeys(filter(None, found)))[:_MAX_IDS]
+
+
+def response_to(kind: type[Message], answer: Json) -> Message | None:
+    """The response to an answer that says of an order no more than that it was placed, and at most
+    its id; None if it does not say so, or the response is not one of an order.
+    """
+    fields = kind.DESCRIPTOR.fields_by_name
+    if not placed(answer) or {"orders", "order_id"}.isdisjoint(fields.keys()):
+        return None
+    response, ids = kind(), order_ids(answer)
+    if "orders" in fields:
+        lines = [{"order_id": each, "subscribe_result": 1} for each in ids or ("",)]
+        response = kind(orders=lines)
+    keep_ids(response, ids)
+    return response
 
 
 def keep_ids(response: Message, ids: tuple[str, ...]) -> None:
@@ -121,10 +136,24 @@ def _listed(held: Json) -> list[Json]:
 
 def _results(answer: dict[str, Json]) -> list[str]:
     """The outcome of each subscription in an answer, as text; empty where a line has none."""
-    told = _listed(answer["orders"]) if answer.get("orders") else []
-    if _RESULT in answer:
-        told = [answer, *told]
-    return [_result(line.get(_RESULT) if isinstance(line, dict) else None) for line in told]
+    told = [line for name in _LINES if answer.get(name) for line in _listed(answer[name])]
+    told += [answer] if _tells(answer) else []
+    told += _parts(answer)
+    return [_result(_told(line) if isinstance(line, dict) else None) for line in told]
+
+
+def _parts(answer: dict[str, Json]) -> list[dict[str, Json]]:
+    """Parts of an answer under other keys that tell of a subscription."""
+    held = (part for key, part in answer.items() if key not in _LINES)
+    return [part for part in held if isinstance(part, dict) and _tells(part)]
+
+
+def _tells(held: dict[str, Json]) -> bool:
+    return not held.keys().isdisjoint(_RESULTS)
+
+
+def _told(held: dict[str, Json]) -> Json:
+    return next((held[key] for key in _RESULTS if key in held), None)
 
 
 def _result(value: Json) -> str:

@@ -17,7 +17,7 @@ from gateway.upstream.declaration import OnBadRow
 from gateway.upstream.http import FIRST_ERROR, HttpResponse, TooLarge
 from gateway.upstream.location import named_in
 from gateway.upstream.message_plan import MessagePlan
-from gateway.upstream.orders import keep_ids
+from gateway.upstream.orders import keep_ids, response_to
 from gateway.upstream.outcome import Attempt, Outcome, judge
 from gateway.upstream.rows import UnreadableRow
 from gateway.upstream.upstream_call import UpstreamCall
@@ -77,6 +77,8 @@ def at_once(call: UpstreamCall, response: HttpResponse, on_bad_row: OnBadRow | N
     try:
         return attempt, _understood(call, attempt, attempt.value, on_bad_row)
     except ProtocolError as error:
+        if (placed := response_to(binding.response_type, attempt.value)) is not None:
+            return attempt, placed
         named = named_in(response, call.request, binding)
         if named and type(attempt.value) is dict and named.keys().isdisjoint(attempt.value):
             return attempt, _understood(call, attempt, {**attempt.value, **named}, on_bad_row)

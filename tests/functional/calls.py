@@ -189,6 +189,11 @@ def arrived(world: World, rpc: str = "") -> list[Entry]:
     return [entry for entry in entries if not rpc or entry.operation == BINDINGS[rpc].operation]
 
 
+def asked(world: World, rpc: str = "") -> list[Entry]:
+    """The same without those by which the gateway sees once whether a list is paged after all."""
+    return [entry for entry in arrived(world, rpc) if "offset=" not in entry.target]
+
+
 def order(world: World, kind: str, rpc: str | None = None, *, on: str = "", **parts: Any) -> str:
     """Orders a fault, for one RPC's operation or for every request; its id.
 

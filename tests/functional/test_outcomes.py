@@ -19,6 +19,7 @@ from tests.functional.calls import (
     Caller,
     Failure,
     arrived,
+    asked,
     caller,
     forget,
     gateway_before,
@@ -137,7 +138,7 @@ async def test_a_call_that_was_never_sent_is_repeated_and_ends_as_unreachable(no
 async def test_a_refused_call_is_repeated(world, rpc):
     order(world, "status", rpc, status=429, headers={"Retry-After": "0"})
     answer = await caller(world, tenant_for(rpc))(rpc, request_for(rpc, named=True))
-    assert len(arrived(world, rpc)) == 2
+    assert len(asked(world, rpc)) == 2
     if isinstance(answer, Failure):
         assert answer.facts["attempts"] == "2"
         assert answer.reason not in {
@@ -228,7 +229,7 @@ async def test_reads_and_deletes_are_repeated(world, rpc, situation):
     kind, parts = AMBIGUOUS[situation]
     order(world, kind, rpc, **parts)
     answer = await caller(world, tenant_for(rpc))(rpc, request_for(rpc, named=True))
-    assert len(arrived(world, rpc)) == 2
+    assert len(asked(world, rpc)) == 2
     if isinstance(answer, Failure):
         assert BINDINGS[rpc].reads
         assert answer.facts["attempts"] == "2"
@@ -542,6 +543,48 @@ async def test_an_order_that_succeeded_is_read_in_either_form(world, rpc, done):
     ]
 
 
+ORDERS = [
+    "OrderService/ChangeOrder",
+    "OrderService/UpdateOrder",
+    "VaultService/ChangeVaultChargingMode",
+]
+
+
+@pytest.mark.parametrize(
+    ("body", "named"),
+    [
+        ({"subscribeResult": 1}, ""),
+        ({"subscribeResult": "1", "retCode": "0"}, ""),
+        ({"orders": [{"orderId": "CS1", "subscribeResult": 1}]}, "CS1"),
+        ({"subscribe_result": "1", "order_id": "CS1"}, "CS1"),
+        ({"order": {"subscribeResult": 1, "orderId": "CS1"}}, "CS1"),
+        ({"result": {"subscribeResult": 1, "orderId": "CS1"}}, "CS1"),
+    ],
+)
+@pytest.mark.parametrize("rpc", [*ORDERS, "VaultService/OrderVault"])
+async def test_what_says_that_an_order_was_placed_is_a_success(world, rpc, body, named):
+    order(world, "status", rpc, status=200, body=body)
+    answer = await caller(world, tenant_for(rpc))(rpc, request_for(rpc, named=True))
+    told = answer.orders[0].order_id if rpc not in ORDERS else answer.order_id
+    assert told == named
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"subscribeResult": 0},
+        {"order": {"subscribeResult": "0", "orderId": "CS1"}},
+        {"subscribe_result": 0},
+        {"result": {"subscribeResult": 0}},
+    ],
+)
+@pytest.mark.parametrize("rpc", [*ORDERS, "VaultService/OrderVault"])
+async def test_what_says_that_an_order_failed_is_a_refusal(world, rpc, body):
+    order(world, "status", rpc, status=200, body=body)
+    refused = await caller(world, tenant_for(rpc)).fails(rpc, request_for(rpc, named=True))
+    assert refused.reason == "ORDER_REFUSED"
+
+
 @pytest.mark.parametrize(
     "rpc",
     [
@@ -633,3 +676,15 @@ async def test_a_list_beside_an_error_is_not_empty(world):
         body={"vaults": [], "count": 0, "error": {"message": "db down"}},
     )
     assert (await caller(world).fails("VaultService/ListVaults", {})).reason == "UPSTREAM_PROTOCOL"
+
+
+# Objects of any keys
+# --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("body", [{"vaults": [], "count": 0}, {"features": None}, {"state": "on"}])
+@pytest.mark.parametrize("rpc", ["FeatureService/ListFeatures", "FeatureService/GetFeature"])
+async def test_an_object_of_something_else_is_no_feature(world, rpc, body):
+    order(world, "status", rpc, status=200, body=body, times=None)
+    failed = await caller(world).fails(rpc, request_for(rpc, named=True))
+    assert failed.reason == "UPSTREAM_PROTOCOL"

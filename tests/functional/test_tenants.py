@@ -17,6 +17,7 @@ from tests.functional.calls import (
     Caller,
     Failure,
     arrived,
+    asked,
     caller,
     order,
     until,
@@ -117,7 +118,7 @@ async def test_what_belongs_to_no_project_is_for_administrators(world, rpc):
     assert (failed.code, failed.reason) == ("PERMISSION_DENIED", "ADMINISTRATOR_ONLY")
     assert arrived(world) == []
     answer = await caller(world, "admin")(rpc, REQUESTS[rpc])
-    assert len(arrived(world)) == 1
+    assert len(asked(world)) == 1
     assert not isinstance(answer, Failure) or answer.code in {"NOT_FOUND", "FAILED_PRECONDITION"}
 
 

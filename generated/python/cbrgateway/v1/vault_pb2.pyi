@@ -2138,7 +2138,7 @@ class ChangeVaultChargingModeResponse(_message.Message):
     ORDER_ID_FIELD_NUMBER: _builtins.int
     VALIDATION_FIELD_NUMBER: _builtins.int
     order_id: _builtins.str
-    """Id of the order."""
+    """Id of the order. Empty where CBR tells only that it was placed."""
     @_builtins.property
     def validation(self) -> _types_pb2.ValidationResult:
         """What the change would do. Set if `validate_only` is; every other field is unset then."""
