@@ -4,7 +4,7 @@ from before, too, or in one that is joined to such a one.
 
 from typing import Final
 
-from gateway.upstream.ends import ends
+from gateway.upstream.ends import is_last
 from gateway.upstream.place import Place, Step
 from gateway.upstream.trail import Trail
 from gateway.upstream.ways import BY_NUMBER, OVERLAP, WAYS
@@ -24,7 +24,8 @@ async def advance(source: Source, place: Place, size: int, *, sure: bool = True)
     reader = Reader(source, place.way, _limit(source, place, size), place.longest)
     if not trail.shown:
         seen = await reader.read(way.start)
-        return _first(reader, seen, size, whole=await ends(source, seen))
+        whole = seen.counted_to_end() and (source.count.of_list or await is_last(source, seen))
+        return _first(reader, seen, size, whole=whole)
     seen, best = await reader.read(way.back(place.cursor)), -1
     for _ in range(_MAX_WINDOWS):
         hit = trail.newest_in(seen.rows, way.index(seen.at, place.cursor))
@@ -38,7 +39,9 @@ async def advance(source: Source, place: Place, size: int, *, sure: bool = True)
         if hit.expected and seen.miscounted:
             source.count.doubt()
         closer, more = way.closer(seen.at, hit.index), len(seen.rows) - hit.index - 1
-        ended = await ends(source, seen, expected=hit.expected)
+        ended = seen.counted_to_end(expected=hit.expected) and (
+            source.count.of_list or await is_last(source, seen)
+        )
         if ended or more >= size or (more and (hit.expected or closer is None)):
             return cut(reader, seen, hit.index + 1, size, ended=ended)
         last = not more and (seen.reaches_end or closer is None)

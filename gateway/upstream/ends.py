@@ -14,14 +14,11 @@ from gateway.upstream.ways import BY_MARKER, BY_ROW, WAYS, Cursor
 from gateway.upstream.windows import LostError, Reader, Seen, Source, Window
 
 
-async def ends(source: Source, seen: Seen, *, expected: bool = False) -> bool:
-    """Whether a window is the last one by its count, and nothing shows that to be wrong.
+async def is_last(source: Source, seen: Seen) -> bool:
+    """Whether a window is the last one, which it is by its count.
 
-    `expected`: as of Seen.counted_to_end. Raises LostError where the list may be longer, and
-    nothing leads on.
+    Raises LostError where the list may be longer, and nothing leads on.
     """
-    if not seen.counted_to_end(expected=expected):
-        return False
     if source.count.of_list or not seen.rows:
         return True
     follows, count = await _follows(source, seen), source.count

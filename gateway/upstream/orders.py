@@ -15,8 +15,7 @@ from gateway.upstream.tolerant_json import Damaged
 from gateway.upstream.values import Json, ProtocolError
 
 _PREFIX: Final = "CBC."
-_RESULT: Final = "subscribeResult"
-_RESULTS: Final = (_RESULT, "subscribe_result")
+_RESULTS: Final = frozenset({"subscribeResult", "subscribe_result"})
 _FAILED: Final = frozenset({"0", "false", "failed", "fail"})
 _PLACED: Final = frozenset({"1", "true", "success", "succeeded"})
 _ID_NAMES: Final = ("orderId", "order_id", "orderIds", "order_ids", "orderID")
@@ -60,9 +59,15 @@ def order_ids(answer: Json) -> tuple[str, ...]:
     """The ids of all orders in an answer, each once."""
     if not isinstance(answer, dict):
         return ()
+    parts = _parts(answer)
+    if not parts and answer.keys().isdisjoint((*_ID_NAMES, *_LINES)):
+        return ()
     lines = (line for name in _LINES for line in _listed(answer.get(name)))
-    parts = (text for part in _parts(answer) for text in _named(part))
-    found = (*_named(answer), *(text for line in lines for text in _of_line(line)), *parts)
+    found = (
+        *_named(answer),
+        *(text for line in lines for text in _of_line(line)),
+        *(text for part in parts for text in _named(part)),
+    )
     return tuple(dict.fromkeys(filter(None, found)))[:_MAX_IDS]
 
 
@@ -137,19 +142,18 @@ def _listed(held: Json) -> list[Json]:
 def _results(answer: dict[str, Json]) -> list[str]:
     """The outcome of each subscription in an answer, as text; empty where a line has none."""
     told = [line for name in _LINES if answer.get(name) for line in _listed(answer[name])]
-    told += [answer] if _tells(answer) else []
+    told += [] if _RESULTS.isdisjoint(answer) else [answer]
     told += _parts(answer)
     return [_result(_told(line) if isinstance(line, dict) else None) for line in told]
 
 
 def _parts(answer: dict[str, Json]) -> list[dict[str, Json]]:
     """Parts of an answer under other keys that tell of a subscription."""
-    held = (part for key, part in answer.items() if key not in _LINES)
-    return [part for part in held if isinstance(part, dict) and _tells(part)]
-
-
-def _tells(held: dict[str, Json]) -> bool:
-    return not held.keys().isdisjoint(_RESULTS)
+    return [
+        part
+        for key, part in answer.items()
+        if type(part) is dict and key not in _LINES and not _RESULTS.isdisjoint(part)
+    ]
 
 
 def _told(held: dict[str, Json]) -> Json:

@@ -27,7 +27,7 @@ from typing import Final, TypeAlias
 from msgspec.structs import replace
 
 from gateway.upstream.advance import advance, cut
-from gateway.upstream.ends import ends
+from gateway.upstream.ends import is_last
 from gateway.upstream.front import front, with_front
 from gateway.upstream.place import Place, Step, no_list
 from gateway.upstream.rows import Row
@@ -152,7 +152,7 @@ async def _from_one_window(source: Source, place: Place, size: int) -> Step:
     """
     reader = Reader(source, BY_ROW, source.most)
     seen = await reader.read(WAYS[BY_ROW].start)
-    whole = await ends(source, seen)
+    whole = seen.counted_to_end() and await is_last(source, seen)
     hit = place.trail.newest_in(seen.rows, place.trail.shown - 1, whole=whole)
     first = hit.index + 1 if hit else 0
     if not whole and (hit is None or first == len(seen.rows)):
