@@ -6,7 +6,6 @@ those that are too old the newest stays. So a position is known to have missed n
 the event there is kept.
 """
 
-import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -20,6 +19,7 @@ from gateway.events.settings import EventSettings
 from gateway.events.types import Event, encoded, type_of
 from gateway.ids import new_id
 from gateway.state import Queued, Queues, StoreDown
+from gateway.watch.wake import Wake
 
 _PAGE: Final = 100
 _LOOK_S: Final = 1.0
@@ -32,7 +32,7 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 class _Followed(Struct):
     """A tenant whose events somebody follows. `newest`: the position up to which all were woken."""
 
-    wakes: set[asyncio.Event] = field(default_factory=set)
+    wakes: set[Wake] = field(default_factory=set)
     newest: int = 0
 
 
@@ -97,7 +97,7 @@ class EventLog(Struct):
     # ----------------------------------------------------------------------------------------------
 
     @contextmanager
-    def followed(self, tenant: str, wake: asyncio.Event) -> Iterator[None]:
+    def followed(self, tenant: str, wake: Wake) -> Iterator[None]:
         """Until left, `wake` is set whenever there may be a new event of the tenant."""
         followed = self._followed.setdefault(tenant, _Followed())
         followed.wakes.add(wake)

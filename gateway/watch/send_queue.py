@@ -2,7 +2,6 @@
 state waits.
 """
 
-import asyncio
 from collections import Counter
 from collections.abc import Callable
 from typing import TypeAlias
@@ -10,6 +9,7 @@ from typing import TypeAlias
 from msgspec import Struct, field
 
 from gateway.watch.row import Row
+from gateway.watch.wake import Wake
 
 Token: TypeAlias = str | Callable[[], str]
 """A resume token, or what makes it once it is needed."""
@@ -44,7 +44,7 @@ class SendQueue:
     __slots__ = ("_counts", "_pending", "wake")
 
     def __init__(self, counts: StreamCounts | None = None) -> None:
-        self.wake = asyncio.Event()
+        self.wake = Wake()
         self._pending: dict[str, Pending] = {}
         self._counts = counts or StreamCounts()
 

@@ -15,6 +15,7 @@ from gateway.clock import moment
 from gateway.errors import GatewayError
 from gateway.watch.hub import Hub
 from gateway.watch.send_queue import SendQueue
+from gateway.watch.wake import Wake
 
 _RETRY_SPREAD_S: Final = 5.0
 _HEARTBEAT_S: Final = 20.0
@@ -54,7 +55,7 @@ class StreamLife:
         self._recheck_at = now + hub.settings.recheck_s
 
     @property
-    def wake(self) -> asyncio.Event:
+    def wake(self) -> Wake:
         """Set whenever there may be something to do."""
         return self._queue.wake
 
