@@ -31,7 +31,7 @@ _PROMPT_S: Final = 0.25
 
 class Crowd(msgspec.Struct, frozen=True):
     """Callers of one tenant. `rate`: calls a second; 0: `in_flight` calls at all times on each of
-    the connections. More than `in_flight` on one are not sent.
+    the connections. More than `in_flight` on one are not sent, as `held` tells.
     """
 
     key: str
@@ -49,12 +49,14 @@ class Order(msgspec.Struct, frozen=True):
 
 
 class Ended(msgspec.Struct, frozen=True):
-    """The calls of one crowd. `ends`: by gRPC code as a number, `reset N` by HTTP/2's, or `none`.
+    """The calls of one crowd. `ends`: by gRPC code as a number, `reset N` by HTTP/2's, `lost` with
+    their connection, or `none`. `held`: those that were not sent.
 
     `prompt`: the share of those not answered that were told so within a quarter of a second.
     """
 
     sent: int
+    held: int
     answered: int
     per_s: float
     p50_ms: float
@@ -74,7 +76,16 @@ class Connection(Frames):
         self.again = False
 
     def send(self) -> None:
-        self.sent[self.call()] = time.time()
+        if self.transport.is_closing():
+            self._done.append((time.time(), 0.0, "lost"))
+        else:
+            self.sent[self.call()] = time.time()
+
+    def connection_lost(self, why: Exception | None) -> None:
+        del why
+        now = time.time()
+        self._done += [(begun, now - begun, "lost") for begun in self.sent.values()]
+        self.sent.clear()
 
     def answered(self, stream: int, payload: bytes, now: float) -> None:
         del payload, now
@@ -110,6 +121,7 @@ class Callers:
         self.done: list[tuple[float, float, str]] = []
         self._connections: list[Connection] = []
         self._sent = 0
+        self._held: list[float] = []
 
     async def connect(self, address: str) -> None:
         host, _, port = address.rpartition(":")
@@ -131,6 +143,8 @@ class Callers:
             self._sent += 1
             if len(one.sent) < self._crowd.in_flight:
                 one.send()
+            else:
+                self._held.append(time.time())
 
     def close(self) -> None:
         now = time.time()
@@ -147,6 +161,7 @@ class Callers:
         cuts = quantiles(took, n=100) if len(took) > 1 else [0.0] * 99
         return Ended(
             sent=len(calls),
+            held=sum(since <= each < until for each in self._held),
             answered=len(took),
             per_s=len(took) / (until - since),
             p50_ms=cuts[49] * 1000,

@@ -44,6 +44,10 @@ _FEW_STREAMS: Final = {"max_concurrent_streams": 8, "max_pending_requests": 512}
 """What holds floods off without a proxy (docs/operations.md)."""
 _BEHIND_ENVOY: Final = {"max_pending_requests": 1024}
 """As deploy/examples/envoy.yaml says."""
+_UNBOUNDED: Final = 10_000
+"""Calls in flight on a connection: more than a server allows, as of those who do not mind."""
+_KEPT_TO: Final = 256
+"""What Envoy allows; it cuts connections with more."""
 
 
 class Probes:
@@ -82,6 +86,8 @@ class Gateway:
     served: processes.Server
     callers: processes.Servant
     seconds: float
+    in_flight: int
+    """On one connection of the noisy ones, at most."""
 
     def under(self, *crowds: Crowd, seconds: float = 0) -> list[Ended]:
         order = Order(list(crowds), seconds or self.seconds)
@@ -97,6 +103,9 @@ class Gateway:
 
     def peak(self) -> tuple[Ended, float]:
         return self.flood(_crowd(NOISY, 0, in_flight=_CLOSED))
+
+    def noise(self, per_s: float) -> Crowd:
+        return _crowd(NOISY, per_s, in_flight=self.in_flight)
 
 
 @contextmanager
@@ -123,7 +132,7 @@ def gateway(
         ) as entry,
         processes.servant("open_loop", entry.address, core=LOAD_CORE) as callers,
     ):
-        yield Gateway(served, callers, seconds)
+        yield Gateway(served, callers, seconds, _KEPT_TO if behind_envoy else _UNBOUNDED)
 
 
 def _project(tenant: str) -> str:
@@ -152,7 +161,8 @@ def _typed(ended: Ended) -> float:
 
 
 def _ends(ended: Ended) -> str:
-    return " ".join(f"{end}:{count}" for end, count in sorted(ended.ends.items()) if end != "0")
+    ends = sorted(ended.ends.items()) + [("held", ended.held)] * bool(ended.held)
+    return " ".join(f"{end}:{count}" for end, count in ends if end != "0")
 
 
 def _served(ended: Ended) -> str:
@@ -171,7 +181,7 @@ def flood(tell: Tell, at: Gateway, times: Sequence[float]) -> float:
     tell("   times  goodput  of CPU  p50 ms  p99 ms   typed  prompt  health failed  ends")
     for each in times:
         with Probes(at.served.health) as probes:
-            found, of_cpu = at.flood(_crowd(NOISY, each * peak.per_s))
+            found, of_cpu = at.flood(at.noise(each * peak.per_s))
         (after,) = at.under(_crowd(QUIET, _QUIET_PER_S, 1), seconds=2.5)
         tell(
             f"{each:>8g}{found.per_s / peak.per_s:>9.0%}{of_cpu / for_cpu:>8.0%}"
@@ -187,7 +197,7 @@ def beside(tell: Tell, at: Gateway, peak_per_s: float, times: Sequence[float]) -
     (alone,) = at.under(quiet)
     tell(f"quiet alone: {_served(alone)}, p99 {alone.p99_ms:.0f} ms")
     for each in times:
-        found, noisy = at.under(quiet, _crowd(NOISY, each * peak_per_s))
+        found, noisy = at.under(quiet, at.noise(each * peak_per_s))
         tell(
             f"beside {each:g}x: {_beside(found, alone)}; noisy {noisy.per_s:.0f}/s, {_ends(noisy)}"
         )
