@@ -7,7 +7,7 @@ cap.
 
 import zlib
 from collections.abc import AsyncIterable
-from typing import Final, Protocol
+from typing import Final, NoReturn, Protocol
 
 from gateway.upstream.http import MAX_BODY_BYTES, Lost, TooLarge
 
@@ -57,9 +57,13 @@ async def read_body(
 ) -> bytes:
     """The whole decoded body of a library that hands it out in pieces. Raises as Body does."""
     body = begin_body(encoding, cap)
-    async for piece in pieces:
-        body.add(piece)
-    return body.whole()
+    try:
+        async for piece in pieces:
+            body.add(piece)
+        return body.whole()
+    finally:
+        # An error that is kept refers to all that is here.
+        del body
 
 
 class _Plain:
@@ -70,6 +74,8 @@ class _Plain:
     def add(self, piece: bytes) -> None:
         self._left -= len(piece)
         if self._left < 0:
+            # Whoever keeps the error would keep them.
+            self._pieces.clear()
             raise TooLarge("the answer is too large")
         self._pieces.append(piece)
 
@@ -90,7 +96,7 @@ class _Gzip:
     def add(self, piece: bytes) -> None:
         self._received += len(piece)
         if self._received > self._cap:
-            raise TooLarge("the answer is too large")
+            self._give_up()
         more = False
         while piece or more:
             if self._inflater.eof:
@@ -114,7 +120,11 @@ class _Gzip:
         found = len(self._found)
         bomb = found > _ANY_RATIO_BYTES and found > _MAX_RATIO * read
         if bomb or found > self._cap or self._members > _MAX_MEMBERS:
-            raise TooLarge("the answer is too large")
+            self._give_up()
+
+    def _give_up(self) -> NoReturn:
+        self._found.clear()
+        raise TooLarge("the answer is too large")
 
     def whole(self) -> bytes:
         if self._received and not self._inflater.eof:

@@ -83,8 +83,10 @@ class Connection(asyncio.Protocol):
         self._ring_by(until)
 
     def close(self) -> None:
-        """Drops what was not written yet."""
-        self.usable = False
+        """Drops what was not written yet, and what has come of an answer: the parser refers to the
+        connection, so both are there until Python looks for cycles.
+        """
+        self.usable, self._body = False, None
         self._transport.abort()
 
     def fail(self, error: Lost) -> None:
@@ -189,9 +191,10 @@ class Connection(asyncio.Protocol):
     # ----------------------------------------------------------------------------------------------
 
     def _finish(self) -> None:
+        body, self._body = self._body, None
         assert self._answer is not None
-        assert self._body is not None
-        self._answer.set_result(HttpResponse(self._status, self._headers, self._body.whole()))
+        assert body is not None
+        self._answer.set_result(HttpResponse(self._status, self._headers, body.whole()))
 
     def _lasts_until_the_end(self) -> bool:
         """Whether the body under way is ended by the end of the connection, since nothing else
