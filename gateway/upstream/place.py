@@ -9,6 +9,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from gateway.errors import GatewayError
+from gateway.upstream.left_out import left_out
 from gateway.upstream.rows import Row
 from gateway.upstream.trail import NOTHING, Trail
 from gateway.upstream.ways import BY_ROW, Cursor
@@ -54,8 +55,9 @@ def rest(
 ) -> Step:
     """The rows after a place, of a list that is there as a whole.
 
-    `of_cbr`: as long as these are the same ones, all of them have to come. `in_order`: as CBR shows
-    them, so that they have to stand as before. Raises GatewayError where that is not so.
+    `of_cbr`: as long as these are the same ones, all of them have to come; one or two that were
+    left out, because they moved, come last. `in_order`: as CBR shows them, so that they have to
+    stand as before. Raises GatewayError where that is not so.
     """
     if in_order and place.trail.scattered(rows):
         raise no_list()
@@ -67,14 +69,21 @@ def rest(
     last = min(first + size, len(rows))
     every = NOTHING.then(rows) if of_cbr else NOTHING
     shown = place.trail.then(rows[first:last], every.names)
-    if of_cbr and last == len(rows) and shown.total is not None and not shown.shows_the_same(every):
-        raise no_list()
+    ended = last == len(rows)
+    more: Sequence[Row] = ()
+    if of_cbr and ended and shown.total is not None:
+        found = left_out(rows, shown, every)
+        if found is None or len(found) > size:
+            raise no_list() if in_order else _no_order()
+        # The next page is for those that this one has no room for.
+        ended = len(found) <= size - (last - first)
+        more = found if ended else ()
     return Step(
-        rows[first:last],
-        range(first + 1, last + 1),
+        [*rows[first:last], *more],
+        [*range(first + 1, last + 1), *[last] * len(more)],
         BY_ROW,
         every.names,
-        ended=last == len(rows),
+        ended=ended,
         longest=place.longest,
     )
 
@@ -83,5 +92,14 @@ def no_list() -> GatewayError:
     text = (
         "The pages that CBR answers do not make up a list: they repeat, or leave rows out;"
         " report it to the gateway's operator."
+    )
+    return GatewayError(errors_pb2.ERROR_REASON_UPSTREAM_PROTOCOL, text)
+
+
+def _no_order() -> GatewayError:
+    text = (
+        "Rows have changed their places in the order while the list was paged: begin again without"
+        " page_token, with a page_size that holds all rows, or order_by fields that stay as they"
+        " are, such as created_at."
     )
     return GatewayError(errors_pb2.ERROR_REASON_UPSTREAM_PROTOCOL, text)

@@ -26,7 +26,7 @@ _SHARE: Final = 8
 """How many marks are kept of each stretch that is as long as all rows after it."""
 _NAME_BYTES: Final = 6
 _CONTENT_BYTES: Final = 3
-_END_OF_SUMS: Final = 2**64
+END_OF_SUMS: Final = 2**64
 """What a token can hold of them."""
 _MOST_ROWS: Final = 1_000_000
 _MOST_REPEATED: Final = 64
@@ -93,7 +93,7 @@ class Trail(Struct, frozen=True):
         marks += map(bytes.__add__, [names[at] for at in new], contents)
         again = _Marks(rows).known(known.values()) if known else ()
         steady = total if total == self.total or not before else None
-        summed = (self.names + sum(map(int.from_bytes, names))) % _END_OF_SUMS
+        summed = (self.names + sum(map(int.from_bytes, names))) % END_OF_SUMS
         return Trail(shown, b"".join(marks), self.repeated + len(again), steady, summed)
 
     def shows_again(self, rows: Sequence[Row]) -> bool:
@@ -235,6 +235,11 @@ def _marks(rows: Sequence[Row]) -> list[bytes]:
 
 def _names(rows: Sequence[Row]) -> list[bytes]:
     return [blake2b(each.encode(), digest_size=_NAME_BYTES).digest() for each in row_ids(rows)]
+
+
+def numbers(rows: Sequence[Row]) -> list[int]:
+    """What `names` of a trail is the sum of."""
+    return [*map(int.from_bytes, _names(rows))]
 
 
 def _contents(rows: Sequence[Row]) -> list[bytes]:

@@ -178,10 +178,33 @@ def test_an_order_of_rows_that_are_equal_does_not_depend_on_cbrs(reorder, by):
         assert ends_truly(cut_to_pages(made, size, sort), count)
 
 
-def test_a_row_whose_place_in_an_order_changes_is_not_left_out_without_a_word():
+def test_a_row_whose_place_in_an_order_changes_comes_last():
     made = Unstable(Paging(), 30, lambda rows, turn, _chosen: renamed(rows, turn))
     sort = ordered(keys("name", backup_pb2.Backup.DESCRIPTOR))
-    assert not ends_truly(cut_to_pages(made, 10, sort), 30)
+    for size in (10, 7, 1):
+        assert ends_truly(cut_to_pages(made, size, sort), 30), size
+
+
+@pytest.mark.parametrize("back", [(), (0,)])
+@pytest.mark.parametrize("front", [(), (25,), (25, 28)])
+def test_a_few_rows_that_move_between_two_pages_are_all_shown(front, back):
+    def moved(rows, turn, _chosen):
+        if turn == 1:
+            return rows
+        stay = [row for at, row in enumerate(rows) if at not in {*front, *back}]
+        return [*(rows[at] for at in front), *stay, *(rows[at] for at in back)]
+
+    def as_told(rows):
+        return rows
+
+    shown = ends_truly(cut_to_pages(Unstable(Paging(), 30, moved), 10, as_told), 30)
+    assert shown or (len(front), len(back)) == (2, 1)
+
+
+def test_an_order_that_changes_too_much_says_what_to_do():
+    made = Unstable(Paging(), 30, lambda rows, turn, chosen: chosen.sample(rows, len(rows)))
+    with pytest.raises(GatewayError, match="begin again without page_token, with a page_size"):
+        asyncio.run(cut_to_pages(made, 10, lambda rows: rows))
 
 
 def renamed(rows, turn):
