@@ -8,8 +8,8 @@ however often it is called, opens only its own breaker.
 
 While a group is open, each target is asked for by itself: one that has not failed may be tried, one
 that has failed after a pause of its own, each tenant has a few tries at a time and not many in a
-second. So nobody's failures take the turn of another. A member that succeeds is let through. Three
-successes close the group.
+second. So nobody's failures take the turn of another. A member that succeeds is let through, and so
+is a tenant at an endpoint that has not failed there since. Three successes close the group.
 """
 
 from collections import OrderedDict
@@ -112,7 +112,7 @@ class Group:
         now, read_at = self._clock.monotonic(), self._read_at
         if traffic is not Traffic.WRITE:
             self._read_at = now
-        if not self._open or self.kind.member(target) in self._well:
+        if not self._open or self.kind.member(target) in self._well or self._is_blameless(target):
             return self._epoch
         reads_lately = now - read_at < Pause.MEAN_S
         # A change that is tried could end in doubt, so where calls have failed only reads are
@@ -124,6 +124,15 @@ class Group:
             return None
         self._trying.add(target)
         return self._epoch
+
+    def _is_blameless(self, target: Target) -> bool:
+        """Whether a tenant is not among those by whom an endpoint is judged: there are few, so they
+        are let through until they fail.
+        """
+        known = self._next_try
+        return self.kind.level is Level.ENDPOINT and not (
+            (target.tenant, True) in known or (target.tenant, False) in known
+        )
 
     def settle(self, permit: Permit, target: Target, verdict: Verdict) -> None:
         """Reports the end of a call.

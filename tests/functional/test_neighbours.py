@@ -7,7 +7,12 @@ from typing import Any
 
 import pytest
 
-from emulator.settings import PAYMENTS_PROJECT_ID
+from emulator.settings import (
+    DATABASES_PROJECT_ID,
+    PAYMENTS_PROJECT_ID,
+    RESEARCH_PROJECT_ID,
+    STANDBY_PROJECT_ID,
+)
 from gateway.upstream import client as client_module
 from gateway.upstream import retry
 from tests.functional import stage
@@ -142,6 +147,23 @@ async def test_one_project(world, stages):
     ]
     held = await neighbours(world, {"project_id": PAYMENTS_PROJECT_ID}, sick, well)
     assert held.facts["heldBack"] in {"project", "operation", "object"}
+
+
+async def test_two_tenants_that_fail_alone_hold_nobody_else_back(world, stages):
+    """All that was heard of the endpoint lately; the others come with many calls at once."""
+    for project in (PAYMENTS_PROJECT_ID, DATABASES_PROJECT_ID):
+        order(world, {"project_id": project})
+    sick = [(stages[who], rpc, {}) for rpc in (LIST, POLICIES, SUMMARY) for who in "ab"]
+    async with asyncio.timeout(60):
+        while "endpoint" not in {each.facts.get("heldBack") for each in await make(sick, 12)}:
+            pass
+    for project in (RESEARCH_PROJECT_ID, STANDBY_PROJECT_ID):
+        slow = {"kind": "delay", "seconds": 0.5, "match": {"project_id": project}, "times": None}
+        world.emulator.state.faults.add(slow)
+    answers = await asyncio.gather(
+        *(caller(world, who)(LIST, {}) for who in ("admin", "standby") for _ in range(12))
+    )
+    assert not [answer for answer in answers if isinstance(answer, Failure)]
 
 
 async def test_a_sick_object_leaves_the_others_their_retries(world, stages):
