@@ -21,7 +21,7 @@ from cbrgateway.v1 import policy_pb2, types_pb2
 from google.protobuf.message import Message
 
 from gateway.changes.case import Case
-from gateway.changes.record import OperationDetail
+from gateway.changes.record import NOT_UNDERSTOOD, OperationDetail
 from gateway.state import OperationView, State
 from gateway.upstream.marker import MARKER
 from gateway.upstream.reader import UpstreamReader
@@ -151,17 +151,20 @@ def _may_have_made(other: OperationView, creation: AnyCreation, case: Case) -> b
     unknown = other.state in {State.SENT, State.UNKNOWN} or (
         other.state is State.COMMITTED and not other.resource_id
     )
-    theirs = case.reader.catalog[other.rpc]
+    theirs = case.reader.catalog.bindings.get(other.rpc)
     if (
         not unknown
+        or theirs is None
         or theirs.traits.creates is None
         or theirs.traits.creates.row is not creation.row
     ):
         return False
-    trace = OperationDetail.of(other.detail)
-    return not trace.marked and name_in(
-        creation, theirs.request_type.FromString(trace.request)
-    ) == name_in(creation, case.request)
+    try:
+        trace = OperationDetail.of(other.detail)
+        wanted = theirs.request_type.FromString(trace.request)
+    except NOT_UNDERSTOOD:
+        return True
+    return not trace.marked and name_in(creation, wanted) == name_in(creation, case.request)
 
 
 def _as_sent(row: Made, creation: AnyCreation, case: Case) -> bool:

@@ -15,7 +15,7 @@ from gateway.changes.case import Case
 from gateway.changes.evidence import Evidence, Sign
 from gateway.changes.ledger import Ending, Ledger
 from gateway.changes.named_tasks import NamedTasks
-from gateway.changes.record import Note, OperationDetail, undecided
+from gateway.changes.record import NOT_UNDERSTOOD, Note, OperationDetail, undecided
 from gateway.changes.submissions import Submissions
 from gateway.clock import Clock
 from gateway.errors import GatewayError
@@ -97,7 +97,7 @@ class OutcomeSearch(Struct):
                 async with self._looks:
                     if await self._settled(op_id, wait):
                         return
-            except (GatewayError, StoreDown, KeyError) as error:
+            except (GatewayError, StoreDown, KeyError, *NOT_UNDERSTOOD) as error:
                 log.warning("an outcome cannot be looked up now", op=op_id, error=str(error))
             except Exception:
                 log.exception("an outcome cannot be looked up; the others are", op=op_id)
@@ -127,20 +127,16 @@ class OutcomeSearch(Struct):
 
     async def _shown(self, op: OperationView, wait: Wait, asked: float) -> Evidence:
         """What CBR shows of an operation. Raises as `_settled`."""
-        trace = OperationDetail.of(op.detail)
         try:
+            trace = OperationDetail.of(op.detail)
             request = self.reader.catalog[op.rpc].request_type.FromString(trace.request)
             return await evidence.probe(
                 Case(op, trace, request, self.reader, self.submissions.claims, wait.missed)
             )
-        except (GatewayError, KeyError) as error:
+        except (GatewayError, KeyError, *NOT_UNDERSTOOD) as error:
             if wait.over(asked):
-                why = (
-                    error.message.rstrip(".")
-                    if isinstance(error, GatewayError)
-                    else "the gateway does not serve its project any more"
-                )
-                await self._leave_to_people(op, f"CBR cannot be asked: {why}", over=False)
+                why = f"CBR cannot be asked: {_why(error)}"
+                await self._leave_to_people(op, why, over=False)
             raise
 
     async def _concluded(
@@ -174,12 +170,15 @@ class OutcomeSearch(Struct):
             )
 
     async def decided(self, op: OperationView, *, carried_out: bool) -> None:
-        """Settles an operation as an operator says."""
-        await (
-            self._carried_out(op, Evidence(Sign.FOUND))
-            if carried_out
-            else self.ledger.end(op, Ending(ChangeResult.NOTHING))
-        )
+        """Settles an operation as an operator says, also one whose record is not understood."""
+        try:
+            await (
+                self._carried_out(op, Evidence(Sign.FOUND))
+                if carried_out
+                else self.ledger.end(op, Ending(ChangeResult.NOTHING))
+            )
+        except (KeyError, *NOT_UNDERSTOOD):
+            await self.ledger.end(op, Ending(ChangeResult.DONE))
         self.recounter.soon()
 
     async def _carried_out(self, op: OperationView, found: Evidence) -> None:
@@ -197,3 +196,13 @@ class OutcomeSearch(Struct):
         if asynchronous:
             trace = OperationDetail.of(op.detail)
             self.submissions.follow(op.id, trace.project, trace.slots)
+
+
+def _why(error: Exception) -> str:
+    match error:
+        case GatewayError():
+            return error.message.rstrip(".")
+        case KeyError():
+            return "the gateway does not serve its project any more"
+        case _:
+            return "the record of the change in the store is not understood"

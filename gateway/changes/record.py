@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import msgspec
 from cbrgateway.v1 import types_pb2
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 
 from gateway.changes.correlation import (
     ALWAYS,
@@ -182,7 +182,14 @@ def submission(
     return shown(op.id, op.rpc, op.request_id, trace.accepted, told)
 
 
+NOT_UNDERSTOOD: Final = (DecodeError, msgspec.MsgspecError)
+"""What reading the bytes of an operation raises that another version wrote, or that were spoilt."""
+
+
 def undecided(op: OperationView) -> str:
     """Why nobody can tell what became of an operation; empty: it is known, or being found out."""
-    note = Note.of(op.note) if op.state in OPEN else None
+    try:
+        note = Note.of(op.note) if op.state in OPEN else None
+    except NOT_UNDERSTOOD:
+        return "its record in the store is not understood"
     return note.why if note is not None else ""

@@ -131,11 +131,14 @@ class Recovery(Struct):
                 log.error(  # noqa: TRY400 - says it all
                     "an open operation is not understood; ReleaseReservation settles it", **known
                 )
+                if op.state is State.SENT and self._old(op):
+                    # So that it does.
+                    await self.operations.unknown(op.id)
 
     async def _taken_over(self, op: OperationView) -> None:
         """Looks after an open operation if nobody else does."""
         trace = OperationDetail.of(op.detail)
-        old = self.clock.time() - op.created_at > ORPHAN_S
+        old = self._old(op)
         # A store that failed over may have forgotten an end that it was told.
         ended = op.id not in self.ledger.under_way and op.id not in self.ledger.owed
         if trace.owner == self.heartbeat.owner:
@@ -154,3 +157,7 @@ class Recovery(Struct):
                 failpoint.reach("orphan_found")
                 await self.ledger.end(op, Ending(ChangeResult.UNKNOWN))
             self.outcomes.watch(op.id)
+
+    def _old(self, op: OperationView) -> bool:
+        """Whether no process still works on it."""
+        return self.clock.time() - op.created_at > ORPHAN_S
