@@ -19,6 +19,7 @@ from gateway.state.timeouts import answer_of
 from gateway.state.valkey_pool import FollowingPool
 from gateway.state.valkey_primary import directory
 from gateway.state.valkey_rules import explained, wrong_store
+from gateway.state.valkey_tls import SharedTls
 from gateway.state.valkey_wire import Scripts
 
 _CONNECTIONS: Final = 32
@@ -147,10 +148,11 @@ def base_of(settings: StoreSettings) -> str:
 @contextlib.asynccontextmanager
 async def connected(settings: StoreSettings) -> AsyncIterator[ValkeyLink]:
     assert settings.url is not None
-    address = parsed(settings.url.reveal())
+    address, tls = parsed(settings.url.reveal()), SharedTls()
     pool = FollowingPool.from_url(
         address.primary.reveal(),
-        directory=directory(address, base_of(settings), settings.answer_timeout_s / 2),
+        tls=tls,
+        directory=directory(address, base_of(settings), settings.answer_timeout_s / 2, tls),
         max_connections=_CONNECTIONS,
         # Each question is bounded as a whole, by us.
         timeout=None,

@@ -9,7 +9,7 @@ import asyncio
 import time
 import weakref
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from redis.asyncio import BlockingConnectionPool
 from redis.asyncio.connection import AbstractConnection, Connection, SSLConnection
@@ -17,9 +17,7 @@ from redis.exceptions import ReadOnlyError
 
 from gateway.renewal import Renewable, Use
 from gateway.state.valkey_primary import Directory, Server
-
-if TYPE_CHECKING:
-    import ssl
+from gateway.state.valkey_tls import SharedTls
 
 _AGE_S: Final = 10.0
 """No connection is used for longer."""
@@ -32,9 +30,15 @@ class FollowingPool(BlockingConnectionPool):
     `directory`: who knows where the primary is; None: the address is its own.
     """
 
-    def __init__(self, *args: Any, directory: Directory | None = None, **kwargs: Any) -> None:  # noqa: ANN401 - the library's own
+    def __init__(
+        self,
+        *args: Any,  # noqa: ANN401 - the library's own
+        tls: SharedTls,
+        directory: Directory | None = None,
+        **kwargs: Any,  # noqa: ANN401 - as above
+    ) -> None:
         super().__init__(*args, **kwargs)
-        self._directory = directory
+        self._tls, self._directory = tls, directory
         self.follows = directory is not None
         self._search: asyncio.Task[Server] | None = None
         self._searched_at = 0.0
@@ -42,7 +46,6 @@ class FollowingPool(BlockingConnectionPool):
         self._made_at: weakref.WeakKeyDictionary[AbstractConnection, float] = (
             weakref.WeakKeyDictionary()
         )
-        self._tls: ssl.SSLContext | None = None
 
     def certificates(self) -> Renewable | None:
         """The files of certificates that the address names."""
@@ -59,7 +62,7 @@ class FollowingPool(BlockingConnectionPool):
         read = connection.ssl_context.get()
 
         def use() -> None:
-            self._tls = read
+            self._tls.context = read
             self.leave()
 
         return use
@@ -80,8 +83,7 @@ class FollowingPool(BlockingConnectionPool):
             await super().ensure_connection(connection)
             return
         await connection.disconnect()
-        if self._tls is not None and isinstance(connection, SSLConnection):
-            connection.ssl_context.context = self._tls
+        await self._tls.give(connection)
         if self._directory is None:
             await super().ensure_connection(connection)
         else:

@@ -11,7 +11,8 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
-from redis.asyncio import Redis
+from redis.asyncio import ConnectionPool, Redis
+from redis.asyncio.connection import AbstractConnection
 from redis.crc import key_slot
 from redis.exceptions import RedisError, ResponseError
 
@@ -19,6 +20,7 @@ from gateway.secret import Secret
 from gateway.state.address import StoreAddress, Through
 from gateway.state.timeouts import answer_of
 from gateway.state.valkey_rules import NotFoundError, rule_of
+from gateway.state.valkey_tls import SharedTls
 
 Server: TypeAlias = tuple[str, int]
 
@@ -36,6 +38,18 @@ class Told:
 Question: TypeAlias = Callable[[Redis], Awaitable[Told]]
 
 
+class _AskedPool(ConnectionPool):
+    """Of one who is asked."""
+
+    def __init__(self, *args: Any, tls: SharedTls, **kwargs: Any) -> None:  # noqa: ANN401 - the library's own
+        super().__init__(*args, **kwargs)
+        self._tls = tls
+
+    async def ensure_connection(self, connection: AbstractConnection) -> None:
+        await self._tls.give(connection)
+        await super().ensure_connection(connection)
+
+
 @dataclass(frozen=True, slots=True)
 class Directory:
     """Knows who knows where the primary is. `access`: what to do where they refuse a user."""
@@ -45,6 +59,7 @@ class Directory:
     question: Question
     access: str
     within_s: float
+    tls: SharedTls
 
     async def primary(self) -> Server:
         """As most of those say who answer in time, or a later failover.
@@ -66,7 +81,9 @@ class Directory:
         return max(votes, key=lambda told: (told.failover, votes[told])).server
 
     async def _ask(self, url: Secret) -> Told:
-        client = Redis.from_url(url.reveal(), single_connection_client=True, retry=None, protocol=2)
+        pool = _AskedPool.from_url(url.reveal(), tls=self.tls, retry=None, protocol=2)
+        client = Redis(connection_pool=pool, single_connection_client=True)
+        client.auto_close_connection_pool = True
         try:
             await client.initialize()
             return await self.question(client)
@@ -111,7 +128,7 @@ async def _most(asked: Sequence[asyncio.Task[Told]]) -> None:
             return
 
 
-def directory(address: StoreAddress, key: str, within_s: float) -> Directory | None:
+def directory(address: StoreAddress, key: str, within_s: float, tls: SharedTls) -> Directory | None:
     """None where the address is the primary's own. `key`: one of those that are kept there."""
     match address.through:
         case Through.SENTINELS:
@@ -122,6 +139,7 @@ def directory(address: StoreAddress, key: str, within_s: float) -> Directory | N
                 "put sentinel_username and sentinel_password into state.url, of a user who may run"
                 " SENTINEL MASTER",
                 within_s,
+                tls,
             )
         case Through.CLUSTER:
             return Directory(
@@ -130,6 +148,7 @@ def directory(address: StoreAddress, key: str, within_s: float) -> Directory | N
                 _by_node(key_slot(key.encode())),
                 "put user and password into state.url, of a user who may run CLUSTER SLOTS",
                 within_s,
+                tls,
             )
     return None
 

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from gateway.secret import Secret
 from gateway.state.address import StoreAddress, Through
 from gateway.state.valkey_primary import directory
+from gateway.state.valkey_tls import SharedTls
 from tests.functional.calls import until
 
 ANSWER = {
@@ -65,7 +66,7 @@ async def test_who_answers_while_it_is_left_keeps_no_connection() -> None:
     async with contextlib.AsyncExitStack() as stack:
         urls = [await stack.enter_async_context(each.serving()) for each in sentinels]
         address = StoreAddress(urls[0], Through.SENTINELS, tuple(urls), "set")
-        found = directory(address, "key", 30)
+        found = directory(address, "key", 30, SharedTls())
         assert found is not None
         for late_by in range(24):
             sentinels[2].late_by = late_by

@@ -5,6 +5,7 @@ open. The wheel's server has no TLS of its own, so something else ends it.
 import asyncio
 import contextlib
 import ssl
+import threading
 from collections.abc import AsyncIterator
 
 import pytest
@@ -88,9 +89,16 @@ async def test_new_certificates_count_from_the_next_connection_and_bad_ones_neve
 
 
 async def test_nodes_of_a_cluster_are_asked_and_used_behind_tls_by_the_names_that_they_tell(
-    tmp_path,
+    tmp_path, monkeypatch
 ):
     write_all(tmp_path)
+    read_in, create = list[int](), ssl.create_default_context
+
+    def reads() -> ssl.SSLContext:
+        read_in.append(threading.get_ident())
+        return create()
+
+    monkeypatch.setattr(ssl, "create_default_context", reads)
     port = free_port()
     named = "&".join(f"{key}={tmp_path / file}" for key, file in CLIENT.items())
     url = Secret(f"valkeys+cluster://localhost:{port}?{named}")
@@ -112,6 +120,10 @@ async def test_nodes_of_a_cluster_are_asked_and_used_behind_tls_by_the_names_tha
             async with asyncio.timeout(30):
                 while not await _answers(store):  # noqa: ASYNC110 - nothing tells when
                     await asyncio.sleep(0.05)
+            await asyncio.gather(*(store.life.epoch() for _ in range(10)))
+            # Once, although nodes were asked and ten connections made; never where calls wait.
+            assert len(read_in) == 1
+            assert threading.get_ident() not in read_in
     finally:
         node.kill()
 
