@@ -17,6 +17,8 @@ _KEPT_S: Final = 600.0
 _COUNT_KEPT_S: Final = 4 * 3600.0
 """Then it is looked at again: the cloud may have changed."""
 _MAX_LISTS: Final = 1000
+MAX_REQUESTS: Final = 100
+"""Of one list, whose counts are kept."""
 
 
 class Count(Struct):
@@ -35,11 +37,14 @@ class Count(Struct):
 
 
 class Fit(Struct):
-    """Of one list. `most`: None as long as nothing was too large."""
+    """Of one list. `most`: None as long as nothing was too large. `counted`: how many rows there
+    were last, by the request.
+    """
 
     most: int | None = None
     since: float = 0.0
     count: Count = field(default_factory=Count)
+    counted: dict[bytes, int] = field(default_factory=dict)
 
     def too_many(self, rows: int) -> None:
         self.most = min(self.most or rows, max(rows // 2, 1))

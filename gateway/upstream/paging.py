@@ -15,7 +15,7 @@ from msgspec import Struct
 from gateway.errors import AnswerTooLarge, GatewayError
 from gateway.upstream.declaration import Binding, OnBadRow
 from gateway.upstream.ends import is_unpaged
-from gateway.upstream.page_fits import Fit
+from gateway.upstream.page_fits import MAX_REQUESTS, Fit
 from gateway.upstream.page_tokens import PageTokens, owner_of
 from gateway.upstream.place import Place, Step, rest
 from gateway.upstream.rows import Row, UnreadableRow, in_order, readable
@@ -53,6 +53,7 @@ class Page(Struct, frozen=True):
     size: int
     token: Callable[[Place], str]
     fit: Fit
+    owner: bytes
 
     async def fetch(
         self,
@@ -67,7 +68,7 @@ class Page(Struct, frozen=True):
         """
         if self.binding.paging == options_pb2.PAGING_SLICED:
             return await self.sifted(read, None, on_bad_row)
-        reader = _Reader(self.binding, read, self.fit, on_bad_row)
+        reader = _Reader(self.binding, read, self.fit, on_bad_row, self.owner)
         found = await step(_source(self.binding, reader, self.fit), self.place, self.size)
         json_bytes = received()
         fits = json_bytes is not None and json_bytes * _MOST_PER_BYTE <= _MAX_BYTES
@@ -91,7 +92,7 @@ class Page(Struct, frozen=True):
         nobody knows whether it is. `keep`: None for all. `sort`: puts the others in order, and
         before those.
         """
-        reader = _Reader(self.binding, read, self.fit, on_bad_row)
+        reader = _Reader(self.binding, read, self.fit, on_bad_row, self.owner)
         rows = await reader.all()
         if keep is not None:
             rows = [row for row in rows if isinstance(row, UnreadableRow) or keep(row)]
@@ -161,7 +162,7 @@ def plan_page(
     owner = owner_of(binding, request, scope)
     place = tokens.read(request.page_token, owner).place
     size = min(request.page_size or DEFAULT_SIZE, max_size(binding))
-    return Page(binding, place, size, lambda after: tokens.make(after, owner), fit or Fit())
+    return Page(binding, place, size, lambda after: tokens.make(after, owner), fit or Fit(), owner)
 
 
 async def whole(binding: Binding, read: ReadOne, fit: Fit | None = None) -> Any:  # noqa: ANN401 - any list response
@@ -197,12 +198,21 @@ def _fill(response: Any, binding: Binding, rows: Sequence[Row], total: int | Non
 
 
 class _Reader:
-    """Reads windows of one list. `last`: the newest response, for what it says beside its rows."""
+    """Reads windows of one list. `last`: the newest response, for what it says beside its rows.
+
+    `owner`: what was asked for; empty where counts of the same are not compared.
+    """
 
     def __init__(
-        self, binding: Binding, read: ReadOne, fit: Fit, on_bad_row: OnBadRow | None = None
+        self,
+        binding: Binding,
+        read: ReadOne,
+        fit: Fit,
+        on_bad_row: OnBadRow | None = None,
+        owner: bytes = b"",
     ) -> None:
         self._binding, self._read, self._fit, self._on_bad_row = binding, read, fit, on_bad_row
+        self._owner = owner
         self._rows = rows_field(binding.descriptor.output_type)
         in_body = binding.paging == options_pb2.PAGING_OFFSET_IN_BODY
         self._form: Callable[..., dict[str, Json]] = _texts if in_body else dict
@@ -231,6 +241,14 @@ class _Reader:
             and response.total_size >= 0
         )
         total = response.total_size if counted else None
+        if self._owner and total and "offset" not in ask and "marker" not in ask and limit != 1:
+            kept = self._fit.counted
+            # Fewer than last time, and no more than these: they may be those of the page by now.
+            if len(rows) == total < kept.get(self._owner, 0):
+                self._fit.count.of_list = False
+            if len(kept) >= MAX_REQUESTS:
+                kept.clear()
+            kept[self._owner] = total
         return Window(rows, total, limit)
 
     async def _window(

@@ -106,6 +106,16 @@ def test_a_cut_page_whose_count_says_that_nothing_follows_ends_no_list(binding, 
             assert joined(shelf.walk(50)) == shelf.whole() == list(range(60)), rules
 
 
+@pytest.mark.parametrize("count", ["page", "so_far"])
+@pytest.mark.parametrize("binding", PAGED, ids=rpc_of)
+def test_a_cloud_that_begins_to_count_in_another_way_is_seen_to(binding, count):
+    """By a list that has fewer rows at once than a moment ago."""
+    shelf = List(binding, items(60), Paging())
+    assert joined(shelf.walk(50)) == list(range(60))
+    shelf.rules = Paging(cap=10, count=count)
+    assert joined(shelf.walk(50)) == shelf.whole() == list(range(60))
+
+
 @pytest.mark.parametrize("binding", PAGED, ids=rpc_of)
 def test_a_count_of_the_page_where_nothing_leads_on_makes_no_list(binding):
     shelf = List(binding, items(30), Paging("ignored", "ignored", cap=10, count="page"))
