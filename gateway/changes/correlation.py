@@ -37,8 +37,8 @@ UNDECIDED: Final = int(types_pb2.SUBMISSION_STATE_UNDECIDED)
 class Claim(Struct, frozen=True):
     """A change that can have started tasks.
 
-    `began`, `agreed` (as Span has it) and `found_at` (0: not yet) by CBR's clock; `open`: its
-    outcome is not known.
+    `began`, `agreed` (as Span has it) and `found_at` (0: not yet) by CBR's clock; `sent`: as
+    `began`, as it was told then, to be compared with `found_at`; `open`: its outcome is not known.
     """
 
     id: str
@@ -48,6 +48,7 @@ class Claim(Struct, frozen=True):
     found_at: float = 0.0
     task_ids: tuple[str, ...] = ()
     agreed: float = ALWAYS
+    sent: float = ALWAYS
 
     def may_own(self, task: Task) -> bool:
         return self.search.fits(task) and (
@@ -90,7 +91,7 @@ def hits(own: Claim, tasks: Iterable[Task], others: Collection[Claim]) -> Hits:
         return Hits(tuple(found), (), doubled=False)
     # What an earlier change was found to have started before this one was sent is not this one's.
     before = {
-        task_id for other in others if 0 < other.found_at <= own.began for task_id in other.task_ids
+        task_id for other in others if 0 < other.found_at <= own.sent for task_id in other.task_ids
     }
     left = [
         task
@@ -102,7 +103,7 @@ def hits(own: Claim, tasks: Iterable[Task], others: Collection[Claim]) -> Hits:
         other
         for other in others
         if not other.search.proven
-        and not 0 < other.found_at <= own.began
+        and not 0 < other.found_at <= own.sent
         and any(map(other.may_own, left))
     ]
     subjects = [

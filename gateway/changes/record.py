@@ -130,6 +130,7 @@ def claim(
         found_at=note.found_at if note else 0.0,
         task_ids=note.task_ids if note else (),
         agreed=sent.agreed if sent is not None else ALWAYS,
+        sent=trace.sent.earliest if sent is not None and trace.sent is not None else ALWAYS,
     )
 
 

@@ -26,8 +26,11 @@ _MARGIN_S: Final = 0.5
 """How far apart the machines may be that write CBR's Date headers and its creation times."""
 _DRIFT: Final = 2e-4
 """By how much two clocks may move apart in a second."""
-_NARROWEST_S: Final = 2.0
-"""Better than this it is never known: what seems to be may be the clocks of two servers."""
+_SERVERS_S: Final = 0.5
+"""What agrees may be the clocks of two servers that are a second apart: by so much to both sides
+CBR's time may be another than what all of them have told. Always as much, so that of two moments
+of one process the later one is not told as the earlier one.
+"""
 _WIDEST_S: Final = 10.0
 """Where less is known of CBR's time than this, nothing is."""
 _SET_S: Final = 5.0
@@ -83,8 +86,6 @@ class RemoteClock:
         known = self._widened(got)
         if known is not None and max(known.earliest, earliest) <= min(known.latest, latest):
             earliest, latest = max(known.earliest, earliest), min(known.latest, latest)
-            if (short_s := _NARROWEST_S - (latest - earliest)) > 0:
-                earliest, latest = earliest - short_s / 2, latest + short_s / 2
         elif known is not None:
             self._doubted, self._doubted_at = known.hull(self._doubtful(got)), got
         self._ahead, self._learnt_at = Span(earliest, latest), got
@@ -97,7 +98,9 @@ class RemoteClock:
             ahead = ahead.hull(self._doubtful(now))
         if ahead is None or ahead.latest - ahead.earliest > _WIDEST_S:
             return None
-        return Span(ahead.earliest + now, ahead.latest + now, ahead.agreed + now)
+        return Span(
+            ahead.earliest + now - _SERVERS_S, ahead.latest + now + _SERVERS_S, ahead.agreed + now
+        )
 
     def of_today(self, then: Span | None, wall: float) -> Span | None:
         """A moment as it was told then, so that it can be compared with CBR's times of today; None:

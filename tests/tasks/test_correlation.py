@@ -19,7 +19,7 @@ from gateway.upstream.task_search import Search
 
 NOW = 1_738_310_950
 REMOVAL = Search((task_pb2.TASK_TYPE_REMOVE_RESOURCE,), ("r1",), vault_id="v")
-MINE = Claim("mine", REMOVAL, NOW)
+MINE = Claim("mine", REMOVAL, NOW, sent=NOW)
 
 SEARCHES = {each.rpc: each.search for each in TRAITS if each.search}
 

@@ -47,7 +47,18 @@ def test_the_clouds_time_is_known_however_wrong_ours_is(ahead_s):
         assert cloud.right()
         cloud.clock.advance(0.37)
     now = cloud.remote.now()
-    assert now.latest - now.earliest < 2.1
+    assert now.latest - now.earliest < 2.5
+
+
+def test_of_two_moments_the_later_one_is_never_told_as_the_earlier_one():
+    """However much is learnt between them: what was found before a change is not its own."""
+    cloud = Cloud(0.3, away_s=0.001)
+    cloud.answer()
+    for _ in range(50):
+        cloud.clock.advance(0.37)
+        before = cloud.remote.now()
+        cloud.answer()
+        assert cloud.remote.now().earliest > before.earliest
 
 
 def test_a_slow_answer_tells_little_and_takes_nothing_back():
@@ -101,7 +112,7 @@ def test_where_two_clocks_tell_the_time_it_may_be_either(by_s):
     cloud.clock.advance(601)
     cloud.answer()
     now = cloud.remote.now()
-    assert now.latest - now.earliest < 3
+    assert now.latest - now.earliest < 3.5
 
 
 @pytest.mark.parametrize("by_s", [4, -4, 9])
