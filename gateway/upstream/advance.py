@@ -127,4 +127,5 @@ def _limit(source: Source, place: Place, size: int) -> int:
     wanted = (
         source.usual if place.way == BY_NUMBER else size + (OVERLAP if place.trail.shown else 0)
     )
-    return min(max(wanted, place.longest.limit), source.most)
+    # A list of one row shows its end beside room for another one.
+    return min(max(wanted, place.longest.limit, 2), source.most)

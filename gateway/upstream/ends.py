@@ -4,7 +4,7 @@ A count may be that of the page, or of the rows up to the page's end, and the pa
 shorter than was asked for. So until a count is known to be that of the whole list, what follows is
 asked for, too. It is known once a list of two rows or more has ended with as many rows as are
 counted, also beside one row alone: once for an operation of a cloud, until an answer contradicts it
-or it has been known for hours (page_fits.py).
+or it has been known for hours (page_fits.py). A list of one row is looked behind once.
 """
 
 from collections.abc import Sequence
@@ -19,19 +19,22 @@ async def is_last(source: Source, seen: Seen) -> bool:
 
     Raises LostError where the list may be longer, and nothing leads on.
     """
-    if source.count.of_list or not seen.rows:
+    count, rows = source.count, len(seen.rows)
+    if count.of_list or not rows or (rows == 1 and count.of_one):
         return True
-    follows, count = await _follows(source, seen), source.count
+    follows = await _follows(source, seen)
     if follows:
         count.doubt()
-    elif len(seen.rows) > 1 and not count.of_page:
+    elif rows == 1:
+        count.of_one = follows is False
+    elif not count.of_page:
         one = await Reader(source, BY_ROW, 1).read(WAYS[BY_ROW].start)
         alone = len(one.rows) == 1
         # Where not even the limit is heeded nothing could show more rows.
-        unpaged = follows is None and len(one.rows) == len(seen.rows)
+        unpaged = follows is None and len(one.rows) == rows
         count.of_list = unpaged or (alone and one.window.total == seen.window.total)
         count.of_page = alone and one.window.total == 1
-    if follows is None and len(seen.rows) > 1 and not count.of_list:
+    if follows is None and rows > 1 and not count.of_list:
         if count.of_page:
             raise LostError
         return False
@@ -42,18 +45,19 @@ async def is_unpaged(source: Source, shown: Window) -> bool:
     """Whether an answer to which no rows were asked for, as to a list that CBR does not page, has
     all of them. As long as it is not known an offset has to be without effect, too.
     """
-    rows = len(shown.rows)
+    count, rows = source.count, len(shown.rows)
     if (shown.total or 0) > rows:
         return False
-    if not rows or source.count.of_list:
+    if not rows or count.of_list or (rows == 1 and count.of_one):
         return True
     try:
         after = (await Reader(source, BY_ROW, source.most).read(min(rows, 2))).rows
     except LostError:
         after = shown.rows
     same = row_ids(after) == row_ids(shown.rows)
-    source.count.of_list = same and rows > 1
-    return same or (rows == 1 and not after)
+    ended = same or (rows == 1 and not after)
+    count.of_list, count.of_one = same and rows > 1, ended and rows == 1
+    return ended
 
 
 async def _follows(source: Source, seen: Seen) -> bool | None:

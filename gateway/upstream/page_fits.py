@@ -24,16 +24,22 @@ MAX_REQUESTS: Final = 100
 class Count(Struct):
     """Of one operation of a cloud, as far as it is known (ends.py).
 
-    `of_list`: it counts the whole list. `of_page`: it does not, or did not once.
+    `of_list`: it counts the whole list. `of_page`: it does not, or did not once. `of_one`: a list
+    has ended behind one row that it counted, so that pages need not be of one row.
     """
 
     of_list: bool = False
     of_page: bool = False
+    of_one: bool = False
     since: float = 0.0
+
+    def look_again(self) -> None:
+        self.of_list = self.of_one = False
 
     def doubt(self) -> None:
         """There were more rows than it counted."""
-        self.of_list, self.of_page = False, True
+        self.look_again()
+        self.of_page = True
 
 
 class Fit(Struct):

@@ -245,7 +245,7 @@ class _Reader:
             kept = self._fit.counted
             # Fewer than last time, and no more than these: they may be those of the page by now.
             if len(rows) == total < kept.get(self._owner, 0):
-                self._fit.count.of_list = False
+                self._fit.count.look_again()
             if len(kept) >= MAX_REQUESTS:
                 kept.clear()
             kept[self._owner] = total

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import random
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -190,8 +191,8 @@ def arrived(world: World, rpc: str = "") -> list[Entry]:
 
 
 def asked(world: World, rpc: str = "") -> list[Entry]:
-    """The same without those by which the gateway sees once whether a list is paged after all."""
-    return [entry for entry in arrived(world, rpc) if "offset=" not in entry.target]
+    """The same without those by which the gateway learns once what a list's count tells."""
+    return [e for e in arrived(world, rpc) if not re.search(r"offset=|limit=1\b", e.target)]
 
 
 def order(world: World, kind: str, rpc: str | None = None, *, on: str = "", **parts: Any) -> str:

@@ -12,7 +12,7 @@ from emulator.server import running_emulator
 from emulator.transitions import Mode, Pace
 from gateway.app import open_app
 from gateway.state import StoreSettings
-from tests.functional.calls import arrived, failure_of, until
+from tests.functional.calls import asked, failure_of, until
 from tests.harness import TENANTS, World, config_for
 from tests.state.benches import settings_for
 from tests.state.valkey_server import running_valkey
@@ -175,7 +175,7 @@ async def test_submissions_are_found_by_the_polls_that_streams_need_anyway():
             answer = await scene.checkpoint(held.id)
             found = await scene.known(answer.submission.id)
         rows = scene.started("backup")
-        looks = arrived(world, "TaskService/ListTasks")
+        looks = asked(world, "TaskService/ListTasks")
         assert 1 <= len(looks) <= 2, "the poll after the change, and one if CBR was late"
         # The store knows a moment before those who listen.
         await until(
