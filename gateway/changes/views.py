@@ -45,11 +45,12 @@ def answer_to(request: Message, response: Message) -> Message:
 class View(Struct, frozen=True):
     """A read as it is sent to CBR, and what of its answer a caller sees.
 
-    `keep`: of a list that is read whole, which rows; None: CBR's own filter.
+    `keep`: of a list that is read whole, which rows; None: CBR's own filter. `sort`: CBR's order.
     """
 
     request: Message
     keep: Callable[[Any], bool] | None = None
+    sort: None = None
     counted: bool = False
 
     def finished(self, response: Message) -> Message:

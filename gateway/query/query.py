@@ -28,11 +28,12 @@ class ListQuery(Struct, frozen=True):
     sort: Callable[[list[Any]], list[Any]] | None = None
     clear: Callable[[Any], None] | None = None
 
-    def finish(self, response: Any) -> None:  # noqa: ANN401 - any list response
-        """Leaves the caller the fields that it wants."""
+    def finished(self, response: Any) -> Any:  # noqa: ANN401 - any list response
+        """What a caller gets who wants only some fields."""
         if self.clear is not None:
             for row in getattr(response, rows_field(response.DESCRIPTOR)):
                 self.clear(row)
+        return response
 
 
 def queried(catalog: Catalog) -> frozenset[str]:

@@ -13,7 +13,7 @@ from gateway.changes.change import Answer, Change
 from gateway.changes.dry_run import DryRun
 from gateway.changes.runner import ChangeRunner
 from gateway.errors import GatewayError
-from gateway.query.query import query_of
+from gateway.query.query import ListQuery, query_of
 from gateway.rpc import validation
 from gateway.rpc.call import Call
 from gateway.upstream import etags
@@ -40,11 +40,12 @@ class Forward(Struct, frozen=True):
         assert call.project is not None
         if not call.binding.reads:
             return await self._changed(call, request)
-        if call.binding.rpc in self.queried and (
+        queries = call.binding.rpc in self.queried and (
             request.filter or request.order_by or request.HasField("read_mask")  # type: ignore[attr-defined]
-        ):
-            return await self._queried(call, request)
-        seen = views.view(request)
+        )
+        seen: ListQuery | views.View = (
+            query_of(call.binding, unmarked.unmarked(request)) if queries else views.view(request)
+        )
         reply = await self.client.read(
             call.binding,
             seen.request,
@@ -54,6 +55,7 @@ class Forward(Struct, frozen=True):
             on_left=call.note_upstream,
             clear=unmarked.clear,
             keep=seen.keep,
+            sort=seen.sort,
         )
         call.upstream = reply.upstream
         self.enricher.add_to_answer(call.project.key, reply.message)
@@ -96,27 +98,6 @@ class Forward(Struct, frozen=True):
         if "submission" in answer.message.DESCRIPTOR.fields_by_name:
             withhold(answer.message.submission.losses, change.hidden)  # type: ignore[attr-defined]
         return answer.message
-
-    async def _queried(self, call: Call, request: Message) -> Message:
-        """A list with a filter, an order or a mask."""
-        assert call.project is not None
-        query = query_of(call.binding, unmarked.unmarked(request))
-        reply = await self.client.read(
-            call.binding,
-            query.request,
-            call.account,
-            call.scope,
-            call.time_left_s,
-            on_left=call.note_upstream,
-            clear=unmarked.clear,
-            keep=query.keep,
-            sort=query.sort,
-        )
-        call.upstream = reply.upstream
-        self.enricher.add_to_answer(call.project.key, reply.message)
-        etags.tell(reply.message)
-        query.finish(reply.message)
-        return reply.message
 
     async def _nothing(self, call: Call, request: Message) -> Answer:
         """A change of which nothing is left for CBR: whether its vault is there and the caller's is

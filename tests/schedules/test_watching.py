@@ -41,7 +41,7 @@ def looks(monkeypatch):
 
 
 @pytest.fixture(autouse=True)
-def believed(monkeypatch):
+def clock_may_be_set(monkeypatch):
     """CBR's clock is set here instead of waited for: what it told before is not true any more."""
     monkeypatch.setattr(remote_clock, "_DOUBTED_S", 0.0)
 
